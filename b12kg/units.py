@@ -1,0 +1,39 @@
+"""Units as people write them, turned into the UCUM code that the graph knows.
+
+Owns spelling only. Which units a quantity accepts, and the factor of each, stands in the graph.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal, localcontext
+
+# Micro is written with two code points, MICRO SIGN and GREEK SMALL LETTER MU; UCUM writes "u".
+# "mcg" is the spelling that prescribers use for "ug" since the sign was misread as "mg".
+_SPELLINGS = (("\u00b5", "u"), ("\u03bc", "u"), ("mcg", "ug"))
+
+
+def ucum(unit: str) -> str:
+    """The UCUM spelling of a unit; a unit that is none comes back as it is.
+
+    >>> ucum("mcg"), ucum("\u00b5mol/L"), ucum("ng/L")
+    ('ug', 'umol/L', 'ng/L')
+    """
+    for written, code in _SPELLINGS:
+        unit = unit.replace(written, code)
+    return unit
+
+
+def convert(value: Decimal, factor: Decimal) -> Decimal:
+    """``value`` times ``factor``, exact: a value near a threshold is never rounded across it.
+
+    Args:
+        value: a number in the reported unit.
+        factor: canonical units in one reported unit.
+
+    >>> convert(Decimal("0.35"), Decimal(100))
+    Decimal('35.00')
+    """
+    with localcontext() as context:
+        # A product has at most as many digits as both factors together.
+        context.prec = len(value.as_tuple().digits) + len(factor.as_tuple().digits) + 1
+        return value * factor
