@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -246,7 +246,7 @@ class Bin:
     label: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Guideline:
     """A guideline, worked out far enough that no stage has to look into its graph.
 
@@ -277,8 +277,8 @@ class Guideline:
     rules: Mapping[str, Rule]
     overrides: tuple[Override, ...]
     arguments: tuple[Argument, ...]
-    files: tuple[Path, ...] = field(compare=False)
-    shapes: tuple[Path, ...] = field(compare=False)
+    files: tuple[Path, ...]
+    shapes: tuple[Path, ...]
 
     def parents_of(self, concept: str) -> tuple[str, ...]:
         """Every concept that this one is a kind of, near or far, sorted."""
@@ -305,10 +305,13 @@ class Guideline:
         found = (leaf for name in phenotypes for leaf in leaves(self.phenotypes[name].expression))
         return tuple(dict.fromkeys(found))
 
+    def phenotypes_of(self, decision: str) -> tuple[str, ...]:
+        """The phenotypes that the outcome of a decision depends on, sorted."""
+        return tuple(sorted({rule.phenotype for rule in self.rules_of(decision)} | {self.decisions[decision].concerns}))
+
     def features_of(self, decision: str) -> tuple[str, ...]:
         """The names of what the outcome of a decision depends on, sorted."""
-        named = {rule.phenotype for rule in self.rules_of(decision)} | {self.decisions[decision].concerns}
-        return tuple(sorted({feature_of(leaf) for leaf in self.leaves_of(sorted(named))}))
+        return tuple(sorted({feature_of(leaf) for leaf in self.leaves_of(self.phenotypes_of(decision))}))
 
     def bins_of(self, quantity: str) -> tuple[Bin, ...]:
         """The ranges into which the thresholds of all phenotypes cut a quantity, from low to high."""

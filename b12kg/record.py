@@ -16,13 +16,18 @@ from typing import Literal
 import rfc8785
 
 from b12kg.expression import (
+    Class,
+    ClassExpression,
     DataHasValue,
     DataSomeValuesFrom,
     FacetRestriction,
     Leaf,
+    ObjectComplementOf,
+    ObjectIntersectionOf,
     ObjectSomeValuesFrom,
 )
-from b12kg.guideline import Guideline
+from b12kg.guideline import JURISDICTION, Guideline
+from b12kg.iris import B12
 
 Comparator = Literal["<", "<=", ">=", ">"]
 JsonValue = str | int | float | bool | None | list["JsonValue"] | dict[str, "JsonValue"]
@@ -267,3 +272,20 @@ def facts(record: Record, guideline: Guideline) -> Facts:
         else:
             superseded.append(measurement)
     return Facts(concepts, latest, tuple(superseded), record.jurisdiction)
+
+
+def patient(record: Record, guideline: Guideline) -> ClassExpression:
+    """The patients of whom the record may be: the class expression that the reasoner is asked about.
+
+    Only what is stated goes in; what follows from it is for the reasoner to find. Of several
+    measurements the latest counts.
+    """
+    parts: list[ClassExpression] = [Class(B12 + "Patient")]
+    for statement in record.statements:
+        some = ObjectSomeValuesFrom(statement.of)
+        parts.append(some if statement.present else ObjectComplementOf(some))
+    for measurement in facts(record, guideline).measurements.values():
+        parts.append(DataSomeValuesFrom(measurement.of, measurement.range))
+    if record.jurisdiction is not None:
+        parts.append(DataHasValue(JURISDICTION, record.jurisdiction))
+    return ObjectIntersectionOf(tuple(parts)) if len(parts) > 1 else parts[0]

@@ -1,0 +1,188 @@
+"""How a decision ends for a patient, and what several possible endings come to.
+
+Owns GUIDELINE semantics of unknown facts: each way to fill them in has an ending; the same ending
+each time is the answer, and otherwise the decisive facts are those that separate the endings.
+Does not find endings: an engine does (the reference by SPARQL, a table by look-up).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from b12kg.expression import (
+    ClassExpression,
+    DataHasValue,
+    DataSomeValuesFrom,
+    ObjectComplementOf,
+    ObjectIntersectionOf,
+    ObjectSomeValuesFrom,
+    ObjectUnionOf,
+)
+from b12kg.guideline import JURISDICTION, Guideline
+
+Status = Literal["recommended", "choice", "conflict", "undetermined", "not-applicable"]
+RuleState = Literal["applies", "overridden", "excluded", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """One way to fill in every feature of a decision.
+
+    Args:
+        decision: name of the decision.
+        values: feature -> what it is filled with, in words that are the same for the same value.
+        expression: the patients whose features are so.
+    """
+
+    decision: str
+    values: Mapping[str, str]
+    expression: ClassExpression
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a decision ends where every feature is known; names are sorted.
+
+    Args:
+        applying: the rules that apply, overridden ones included.
+        overridden: rule -> the applying rules that override it.
+        source_silent: the decision concerns the patient and no rule applies.
+    """
+
+    status: Status
+    recommended: tuple[str, ...]
+    conflicting: tuple[str, ...]
+    alternatives: tuple[str, ...]
+    applying: frozenset[str]
+    overridden: Mapping[str, frozenset[str]]
+    source_silent: bool
+
+    @property
+    def key(self) -> tuple[Status, tuple[str, ...], tuple[str, ...]]:
+        """What has to be the same for two endings to be the same answer: not the alternatives."""
+        return self.status, self.recommended, self.conflicting
+
+
+@dataclass(frozen=True, slots=True)
+class PossibleOutcome:
+    """One of the answers that an undetermined decision may come to."""
+
+    status: Status
+    recommended: tuple[str, ...]
+    conflicting: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to a decision; the fields are those of the JSON form (see the README)."""
+
+    status: Status
+    source_silent: bool
+    recommended: tuple[str, ...]
+    alternatives: tuple[str, ...]
+    possible_alternatives: tuple[str, ...]
+    conflicting: tuple[str, ...]
+    missing: tuple[str, ...]
+    possible: tuple[PossibleOutcome, ...]
+
+
+def fillings(guideline: Guideline, decision: str) -> Iterator[Filling]:
+    """Every way to fill in the features of a decision, the impossible ones included.
+
+    Which of them a patient can be is for the reasoner to say.
+    """
+    features = guideline.features_of(decision)
+    for combination in itertools.product(*(_values(guideline, feature) for feature in features)):
+        values = {feature: words for feature, (words, _) in zip(features, combination, strict=True)}
+        yield Filling(decision, values, ObjectIntersectionOf(tuple(expression for _, expression in combination)))
+
+
+def _values(guideline: Guideline, feature: str) -> list[tuple[str, ClassExpression]]:
+    """What a feature can be filled with: words and class expression of each."""
+    if feature == JURISDICTION:
+        named: list[ClassExpression] = [DataHasValue(JURISDICTION, code) for code in guideline.codes_of_jurisdiction()]
+        elsewhere = ObjectComplementOf(ObjectUnionOf(tuple(named)) if len(named) > 1 else named[0])
+        return [*zip(guideline.codes_of_jurisdiction(), named, strict=True), ("elsewhere", elsewhere)]
+    if feature in guideline.quantities:
+        return [(bin_.label, DataSomeValuesFrom(feature, bin_.restrictions)) for bin_ in guideline.bins_of(feature)]
+    present = ObjectSomeValuesFrom(feature)
+    return [("present", present), ("absent", ObjectComplementOf(present))]
+
+
+def settle(endings: Sequence[tuple[Filling, Ending]]) -> Outcome:
+    """What a decision comes to over every filling that the patient can be.
+
+    An answer is settled if each filling ends with the same status and the same recommended or
+    conflicting offers. Alternatives do not count; those that only some fillings bring are possible.
+    """
+    if not endings:
+        raise ValueError("a possible patient has at least one filling")
+    distinct = sorted({ending.key for _, ending in endings})
+    certain = frozenset(endings[0][1].alternatives).intersection(*(ending.alternatives for _, ending in endings))
+    some = frozenset[str]().union(*(ending.alternatives for _, ending in endings))
+    settled = len(distinct) == 1
+    status, recommended, conflicting = distinct[0] if settled else ("undetermined", (), ())
+    return Outcome(
+        status=status,
+        source_silent=settled and all(ending.source_silent for _, ending in endings),
+        recommended=recommended,
+        alternatives=tuple(sorted(certain)),
+        possible_alternatives=tuple(sorted(some - certain)),
+        conflicting=conflicting,
+        missing=decisive(endings, lambda ending: ending.key),
+        possible=() if settled else tuple(itertools.starmap(PossibleOutcome, distinct)),
+    )
+
+
+def decisive(
+    endings: Sequence[tuple[Filling, Ending]], answer: Callable[[Ending], Hashable]
+) -> tuple[str, ...]:
+    """The unknown features that decide between different answers, the most decisive first.
+
+    A feature is decisive if two fillings that differ in it alone have different answers; if no
+    single feature separates any two, the smallest sets of features that do are taken together.
+    The most decisive leaves the fewest answers in the worst case; ties are in code point order.
+    """
+    groups: dict[Hashable, list[Mapping[str, str]]] = {}
+    for filling, ending in endings:
+        groups.setdefault(answer(ending), []).append(filling.values)
+    fewest, found = None, set[str]()
+    for one, other in itertools.combinations(groups.values(), 2):
+        for left, right in itertools.product(one, other):
+            apart = {feature for feature in left if left[feature] != right[feature]}
+            if fewest is None or len(apart) < fewest:
+                fewest, found = len(apart), set()
+            if len(apart) == fewest:
+                found |= apart
+
+    def worst(feature: str) -> int:
+        """How many answers are left at most once the feature is known."""
+        left: dict[str, set[Hashable]] = {}
+        for filling, ending in endings:
+            left.setdefault(filling.values[feature], set()).add(answer(ending))
+        return max(map(len, left.values()))
+
+    return tuple(sorted(found, key=lambda feature: (worst(feature), feature)))
+
+
+def state_of(rule: str, endings: Sequence[tuple[Filling, Ending]]) -> RuleState:
+    """Whether a rule applies, over every filling.
+
+    It is overridden if each filling overrides it; if only some do, it applies.
+    """
+    applying = [ending for _, ending in endings if rule in ending.applying]
+    if len(applying) < len(endings):
+        return "unknown" if applying else "excluded"
+    return "overridden" if all(rule in ending.overridden for ending in applying) else "applies"
+
+
+def overriders_of(rule: str, endings: Sequence[tuple[Filling, Ending]]) -> tuple[frozenset[str], frozenset[str]]:
+    """The rules that override a rule wherever it applies, and those that do so only in some fillings."""
+    by = [ending.overridden.get(rule, frozenset()) for _, ending in endings if rule in ending.applying]
+    if not by:
+        return frozenset(), frozenset()
+    always = by[0].intersection(*by)
+    return always, frozenset[str]().union(*by) - always

@@ -1,0 +1,202 @@
+"""The shipped SPARQL queries, and the running of a query that only reads.
+
+Owns the header comment of a ``.rq`` file (id, question, kind, params, columns) and the refusal of
+queries that would reach beyond the graph they are asked of. Answers come from pyoxigraph.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from b12kg.errors import UsageError
+from b12kg.iris import PREFIXES
+from b12kg.resources import QUERIES
+
+if TYPE_CHECKING:
+    from pyoxigraph import Store
+    from rdflib import Graph
+
+_HEADING = re.compile(r"^# (\w+):\s+(.*)$")
+_VARIABLE = re.compile(r"\?(\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A query and what its header says of it.
+
+    Args:
+        id: the name by which it is asked for; the file's name without number and suffix.
+        question: what it answers, in words.
+        kind: select, construct, or violation (any row is a defect).
+        params: variable -> what has to be given for it.
+        columns: the variables of the answer, in order.
+        text: the SPARQL.
+        path: where it stands.
+    """
+
+    id: str
+    question: str
+    kind: str
+    params: Mapping[str, str]
+    columns: tuple[str, ...]
+    text: str
+    path: Path
+
+
+def read_query(path: Path) -> Query:
+    """The query in a file, with its header.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+    fields: dict[str, list[str]] = {}
+    field = ""
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        if heading := _HEADING.match(line):
+            field = heading[1]
+            fields[field] = [heading[2]]
+        elif field:
+            fields[field].append(line.lstrip("# "))
+
+    def variables(name: str) -> dict[str, str]:
+        lines = fields.get(name, [])
+        return {found[1]: line[found.end() :].strip() for line in lines if (found := _VARIABLE.match(line))}
+
+    return Query(
+        id=" ".join(fields.get("id", [path.stem])),
+        question=" ".join(fields.get("question", [""])),
+        kind=" ".join(fields.get("kind", ["select"])).split(" ")[0],
+        params=variables("params"),
+        columns=tuple(variables("columns")),
+        text=text,
+        path=path,
+    )
+
+
+@cache
+def shipped(folder: str = "") -> Mapping[str, Query]:
+    """The shipped queries by id, in the order of their files; ``folder`` limits them to one group.
+
+    >>> list(shipped("decide"))[0]
+    'applying-rules'
+    """
+    return {query.id: query for query in map(read_query, sorted((QUERIES / folder).rglob("*.rq")))}
+
+
+def find_query(name: str) -> Query:
+    """A shipped query by its id, or the query in a file, which may only read.
+
+    Raises:
+        UsageError: neither is there, or the file holds something else than a query that only reads.
+    """
+    if name in shipped():
+        return shipped()[name]
+    if name.endswith(".rq"):
+        query = read_query(Path(name))
+        refuse_all_but_reading(query.text, name)
+        return query
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, shipped(), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise UsageError(f"no query is called {name!r}{hint} `b12kg queries` lists them; a file ends in .rq")
+
+
+# ---- running -----------------------------------------------------------------------------------
+
+
+def store_of(graphs: Iterable[Graph]) -> Store:
+    """The triples of some rdflib graphs in one pyoxigraph store, in its default graph.
+
+    Blank nodes are kept apart by graph.
+    """
+    from pyoxigraph import RdfFormat, Store
+
+    store = Store()
+    for graph in graphs:
+        triples = graph.serialize(format="nt", encoding="utf-8")
+        store.load(triples, format=RdfFormat.N_TRIPLES)
+    return store
+
+
+def run(store: Store, query: Query, values: Mapping[str, str] | None = None) -> Any:
+    """The answer of pyoxigraph to a query: solutions, triples, or a boolean.
+
+    Args:
+        values: for each of the query's parameters, an IRI in full or with a known prefix.
+
+    Raises:
+        UsageError: the query is not SPARQL, or a parameter is missing, unknown or no IRI.
+    """
+    from pyoxigraph import NamedNode, Variable
+
+    given = dict(values or {})
+    for name, meaning in query.params.items():
+        if name not in given:
+            raise UsageError(f"{query.id} needs a value for ?{name} ({meaning})")
+    unknown = sorted(given.keys() - query.params.keys())
+    if unknown and query.params:
+        raise UsageError(f"{query.id} has no parameter ?{unknown[0]}; it has {', '.join('?' + p for p in query.params)}")
+    substitutions = {Variable(name): NamedNode(_expand(value)) for name, value in given.items()}
+    try:
+        return store.query(query.text, substitutions=substitutions)
+    except (SyntaxError, ValueError) as error:
+        raise UsageError(f"{query.path.name}: {error}") from error
+
+
+def _expand(value: str) -> str:
+    prefix, colon, local = value.partition(":")
+    if colon and prefix in PREFIXES and not local.startswith("//"):
+        return PREFIXES[prefix] + local
+    if "://" in value or value.startswith("urn:"):
+        return value
+    raise UsageError(f"{value!r} is no IRI; write it in full, or with one of the prefixes {', '.join(PREFIXES)}")
+
+
+def refuse_all_but_reading(text: str, where: str) -> None:
+    """Refuse what would reach beyond the graph: SERVICE, a dataset clause, an update.
+
+    Decided on the parse tree, so that a word in a string or a comment is nothing.
+
+    Raises:
+        UsageError: it is refused, or it is not SPARQL.
+
+    >>> refuse_all_but_reading("SELECT * { ?s ?p 'SERVICE' }", "x.rq")
+    """
+    from pyparsing.exceptions import ParseBaseException
+    from rdflib.plugins.sparql.parser import parseQuery
+
+    try:
+        tree = parseQuery(text)
+    except ParseBaseException as error:
+        raise UsageError(f"{where}, line {error.lineno}, column {error.col}: not a SPARQL query: {error.msg}") from error
+    for name in _names(tree):
+        if name == "ServiceGraphPattern":
+            raise UsageError(f"{where}: SERVICE is refused: a query is asked of the guideline's own graph only")
+        if name == "DatasetClause":
+            raise UsageError(f"{where}: FROM is refused: a query is asked of the guideline's own graph only")
+
+
+def _names(tree: Any) -> Iterator[str]:
+    """The names of all parts of rdflib's parse tree."""
+    from pyparsing import ParseResults
+    from rdflib.plugins.sparql.parserutils import CompValue
+
+    if isinstance(tree, CompValue):
+        yield tree.name
+        for part in tree.values():
+            yield from _names(part)
+    elif isinstance(tree, ParseResults | list | tuple):
+        for part in tree:
+            yield from _names(part)

@@ -1,0 +1,339 @@
+"""The answer to one record: outcomes, findings on rules and arguments, alerts, notices; as JSON.
+
+Owns the value that every form of an answer is made from, and its JSON form. Finds nothing out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Literal
+
+from b12kg.errors import Problem, UsageError
+from b12kg.expression import Truth
+from b12kg.guideline import Argument, Guideline, Offer, Rule
+from b12kg.outcome import Outcome, RuleState, Status
+from b12kg.record import Circumstance, JsonValue, Measurement, Record, Statement, json_number
+
+if TYPE_CHECKING:
+    from rdflib import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A fact that a finding rests on: what it is about, how it is known, and from which entry.
+
+    Args:
+        of: concept, quantity or jurisdiction that the rule asks about.
+        entry: the entry of the record; the code itself for the jurisdiction.
+    """
+
+    of: str
+    entry: Statement | Measurement | str
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The fact as JSON; ``entails`` is there where the rule asks about another concept."""
+        entry = self.entry
+        if isinstance(entry, str):
+            return {"of": self.of, "state": entry, "path": self.of}
+        form: dict[str, JsonValue] = {"of": entry.of}
+        if isinstance(entry, Measurement):
+            form |= {"value": json_number(entry.value), "unit": entry.unit}
+            if entry.comparator is not None:
+                form["comparator"] = entry.comparator
+        else:
+            form["state"] = "present" if entry.present else "absent"
+            if entry.of != self.of:
+                form["entails"] = self.of
+            if entry.said_by is not None:
+                form["saidBy"] = {"of": entry.said_by[0], "status": entry.said_by[1]}
+        if entry.on is not None:
+            form["on"] = entry.on.isoformat()
+        if entry.source is not None:
+            form["source"] = entry.source
+        form["path"] = entry.path
+        return form
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFinding:
+    """The state of a rule in one decision, and what it rests on.
+
+    Args:
+        because: the facts that entail or exclude the phenotype; none where it is unknown.
+        overridden_by: rules that override it whatever the unknown facts are.
+        may_be_overridden_by: rules that override it for some filling of the unknown facts.
+        passages: names of the passages that support it for this patient.
+    """
+
+    rule: Rule
+    state: RuleState
+    because: tuple[Fact, ...]
+    overridden_by: tuple[str, ...]
+    may_be_overridden_by: tuple[str, ...]
+    passages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentFinding:
+    """Whether an argument holds for the patient; its offers are those of the decision."""
+
+    argument: Argument
+    for_: tuple[str, ...]
+    against: tuple[str, ...]
+    state: Literal["applies", "excluded", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The outcome of one decision with everything that explains it."""
+
+    outcome: Outcome
+    rules: tuple[RuleFinding, ...]
+    arguments: tuple[ArgumentFinding, ...]
+
+    @property
+    def status(self) -> Status:
+        """How the decision ends."""
+        return self.outcome.status
+
+    @property
+    def recommended(self) -> tuple[str, ...]:
+        """The agreed offers; several where the status is choice."""
+        return self.outcome.recommended
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The facts that would settle an undetermined decision, the most decisive first."""
+        return self.outcome.missing
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """A warning; ``possible`` where its rule applies for some filling of the facts in ``missing`` only."""
+
+    rule: str
+    certainty: Literal["certain", "possible"]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unused:
+    """An entry of the record that no answer rests on, and why."""
+
+    path: str
+    of: str
+    reason: str
+
+
+ARGUMENT_STATE: dict[Truth, Literal["applies", "excluded", "unknown"]] = {
+    "entailed": "applies",
+    "excluded": "excluded",
+    "unknown": "unknown",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Recommendation:
+    """What a guideline gives for one record.
+
+    Args:
+        engine: what worked it out: ``reference``.
+        decisions: name -> answer, in the guideline's order.
+        notices: circumstances stated by the record on which the guideline is silent.
+        warnings: what is odd about the record without making it invalid.
+    """
+
+    guideline: Guideline
+    record: Record
+    engine: str
+    decisions: Mapping[str, Answer]
+    alerts: tuple[Alert, ...]
+    notices: tuple[Circumstance, ...]
+    warnings: tuple[Problem, ...]
+    unused: tuple[Unused, ...]
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        """The JSON form; the same record and guideline give the same bytes."""
+        guideline = self.guideline
+        return {
+            "record": self.record.id,
+            "recordDigest": self.record.digest,
+            "asOf": self.record.as_of.isoformat(),
+            "engine": self.engine,
+            "guideline": {
+                "id": guideline.id,
+                "version": guideline.version,
+                "digest": guideline.digest,
+                "reviewStatus": guideline.review_status,
+                "lastUpdated": guideline.last_updated,
+            },
+            "preface": guideline.preface,
+            "notices": [*map(self._notice, self.notices), *map(_warning, self.warnings)],
+            "alerts": [self._alert(alert) for alert in self.alerts],
+            "decisions": {name: self._decision(answer) for name, answer in self.decisions.items()},
+            "offers": {name: self._offer(guideline.offers[name]) for name in self._mentioned()},
+            "unused": [{"path": u.path, "of": u.of, "reason": u.reason} for u in self.unused],
+            "disclaimer": guideline.disclaimer,
+        }
+
+    def explain(self, rule: str) -> list[dict[str, JsonValue]]:
+        """What was found on a rule, once for each decision that it belongs to.
+
+        Raises:
+            UsageError: the guideline has no rule of this name.
+        """
+        if rule not in self.guideline.rules:
+            near = get_close_matches(rule, self.guideline.rules, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(self.guideline.rules))}"
+            raise UsageError(f"{self.guideline.id} has no rule {rule!r}{hint}")
+        return [
+            {"decision": decision, **self._rule(finding)}
+            for decision, answer in self.decisions.items()
+            for finding in answer.rules
+            if finding.rule.name == rule
+        ]
+
+    def graph(self) -> Graph:
+        """The answer as a PROV-O graph, down to passages, citations and references."""
+        from b12kg.recommendation.prov import recommendation_graph
+
+        return recommendation_graph(self)
+
+    # -- parts of the JSON form
+
+    def _mentioned(self) -> list[str]:
+        """Every offer that the decisions name, sorted."""
+        named: set[str] = set()
+        for answer in self.decisions.values():
+            for finding in answer.rules:
+                named.update(finding.rule.offers)
+        return sorted(named)
+
+    def _notice(self, notice: Circumstance) -> JsonValue:
+        label = self.guideline.circumstances[notice.of].label
+        form: dict[str, JsonValue] = {"kind": "outside-source", "of": notice.of, "label": label, "path": notice.path}
+        form["text"] = f"The source says nothing about {label}; no answer here takes it into account."
+        if notice.on is not None:
+            form["on"] = notice.on.isoformat()
+        if notice.source is not None:
+            form["source"] = notice.source
+        return form
+
+    def _alert(self, alert: Alert) -> JsonValue:
+        passages = self._passages(s.passage for s in self.guideline.rules[alert.rule].support)
+        return {
+            "rule": alert.rule,
+            "certainty": alert.certainty,
+            "missing": list(alert.missing),
+            "passages": passages,
+        }
+
+    def _decision(self, answer: Answer) -> JsonValue:
+        outcome = answer.outcome
+        return {
+            "status": outcome.status,
+            "sourceSilent": outcome.source_silent,
+            "recommended": list(outcome.recommended),
+            "alternatives": list(outcome.alternatives),
+            "possibleAlternatives": list(outcome.possible_alternatives),
+            "conflicting": list(outcome.conflicting),
+            "missing": list(outcome.missing),
+            "possible": [
+                {"status": p.status, "recommended": list(p.recommended), "conflicting": list(p.conflicting)}
+                for p in outcome.possible
+            ],
+            "rules": [self._rule(finding) for finding in answer.rules],
+            "arguments": [
+                {
+                    "passage": passage,
+                    "for": list(finding.for_),
+                    "against": list(finding.against),
+                    "state": finding.state,
+                    "proviso": finding.argument.proviso,
+                    "editorial": list(finding.argument.editorial),
+                }
+                for finding in answer.arguments
+                for passage in finding.argument.passages
+            ],
+        }
+
+    def _rule(self, finding: RuleFinding) -> dict[str, JsonValue]:
+        rule = finding.rule
+        return {
+            "rule": rule.name,
+            "state": finding.state,
+            "modality": rule.modality,
+            "offers": list(rule.offers),
+            "because": [fact.to_dict() for fact in finding.because],
+            "overriddenBy": [self._overriding(by, rule.name) for by in finding.overridden_by],
+            "mayBeOverriddenBy": [self._overriding(by, rule.name) for by in finding.may_be_overridden_by],
+            "passages": self._passages(finding.passages),
+            "editorial": list(rule.editorial),
+        }
+
+    def _overriding(self, by: str, over: str) -> JsonValue:
+        (override,) = (o for o in self.guideline.overrides if (o.preferred, o.over) == (by, over))
+        return {"rule": by, "basis": override.basis}
+
+    def _passages(self, names: Iterable[str]) -> list[JsonValue]:
+        found = [self.guideline.passages[name] for name in names]
+        return [
+            {
+                "id": passage.id,
+                "line": passage.line,
+                "start": passage.start,
+                "end": passage.end,
+                "sha256": passage.sha256,
+                "citations": [
+                    {"marker": c.marker, "reference": c.reference, "resolution": c.resolution}
+                    for c in passage.citations
+                ],
+            }
+            for passage in found
+        ]
+
+    def _offer(self, offer: Offer) -> JsonValue:
+        form: dict[str, JsonValue] = {
+            "kind": offer.kind,
+            "label": offer.label,
+            "direction": offer.direction,
+            "dose": None,
+            "unit": None,
+            "route": None,
+            "preparation": None,
+            "timing": [],
+            "duration": None,
+            "until": None,
+            "start": None,
+            "precondition": None,
+        }
+        timings: list[JsonValue] = []
+        stated_by: dict[str, list[str]] = {}
+        for component in offer.components:
+            values: dict[str, JsonValue] = dict(component.values)
+            stated_by.setdefault(component.kind, []).extend(component.passages)
+            if component.text is None:
+                continue
+            match component.kind:
+                case "dose":
+                    form |= {"dose": {"low": values["low"], "high": values["high"]}, "unit": values["unit"]}
+                case "route" | "preparation":
+                    form[component.kind] = values[component.kind]
+                case "timing":
+                    timings.append({"text": component.text, **values})
+                case "duration":
+                    form["duration"] = {"text": component.text, **values}
+                case _:
+                    form[component.kind] = component.text
+        return form | {
+            "timing": timings,
+            "statedBy": {kind: sorted(set(passages)) for kind, passages in stated_by.items()},
+            "passages": list(offer.passages),
+            "editorial": [*offer.editorial, *(reason for c in offer.components for reason in c.editorial)],
+        }
+
+
+def _warning(problem: Problem) -> JsonValue:
+    return {"kind": "warning", "path": problem.path, "text": str(problem)}
