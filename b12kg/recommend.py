@@ -1,13 +1,15 @@
 """From a record to its recommendation, in the order one would say it.
 
-Owns the composition of the stages and the object that callers hold. Decides nothing itself.
+Owns the composition of the stages, and the guideline as callers hold it. Decides nothing itself.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from b12kg.classify import reasoner
 from b12kg.decide import decide
@@ -15,24 +17,87 @@ from b12kg.errors import InvalidRecord, Problem, ReasonerError
 from b12kg.explain import Endings, alerts, answer, unused
 from b12kg.expression import ObjectIntersectionOf
 from b12kg.guideline import Guideline, load_guideline
-from b12kg.outcome import fillings
+from b12kg.outcome import Ending, Filling, fillings
 from b12kg.recommendation import Recommendation
 from b12kg.record import Record, facts, patient
+from b12kg.records import read
 from b12kg.validate import validate
 
 
+def load(where: str | Path | None = None) -> ExecutableGuideline:
+    """A guideline that answers records.
+
+    Args:
+        where: a folder of Turtle, or the name of a shipped guideline; None if only one is shipped.
+
+    Raises:
+        UsageError: there is no such folder or name.
+        InvalidGuideline: the guideline cannot be worked with; every reason is given.
+
+    >>> load().content.id
+    'droracle-2025'
+    """
+    return ExecutableGuideline(load_guideline(where))
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutableGuideline:
+    """A guideline with what can be done with it; ``content`` holds what it says."""
+
+    content: Guideline
+
+    def recommend(
+        self, record: Mapping[str, object] | str | bytes | Path, *, format: str = "json", as_of: date | None = None
+    ) -> Recommendation:
+        """What the guideline gives for a record: every decision, explained.
+
+        Args:
+            record: a mapping as in the JSON format, the text of a record, or a path to one.
+            format: json, turtle, nt or jsonld; of a text. A path's suffix says its format.
+            as_of: the date for a record that states none.
+
+        Raises:
+            InvalidRecord: the record is not answered; every reason is given.
+            ReasonerError: Java did not start, or the reasoner failed.
+
+        >>> answer = load().recommend({"id": "urn:example:p", "asOf": "2026-01-15", "absent": ["VitaminB12Deficiency"]})
+        >>> answer.decisions["InitialTreatment"].status
+        'not-applicable'
+        """
+        read_record, problems = read(record, self.content, format=format, as_of=as_of)
+        problems += validate(read_record, self.content)
+        if any(problem.severity == "error" for problem in problems):
+            raise InvalidRecord([problem for problem in problems if problem.severity == "error"])
+        return recommend(self.content, read_record, tuple(problems))
+
+    def validate(
+        self, record: Mapping[str, object] | str | bytes | Path, *, format: str = "json", as_of: date | None = None
+    ) -> list[Problem]:
+        """What is wrong with a record (errors), or odd about it (warnings); empty if nothing is.
+
+        Arguments as in :meth:`recommend`.
+
+        >>> [p.path for p in load().validate({"id": "p", "asOf": "2026-01-15", "present": ["PerniciousAnaemia"]})]
+        ['present[0]']
+        """
+        try:
+            read_record, problems = read(record, self.content, format=format, as_of=as_of)
+        except InvalidRecord as error:
+            return list(error.problems)
+        return [*problems, *validate(read_record, self.content)]
+
+
 def recommend(guideline: Guideline, record: Record, warnings: tuple[Problem, ...] = ()) -> Recommendation:
-    """Work out every decision for a valid record with the reference engine: HermiT and SPARQL."""
-    hermit = reasoner(guideline)
-    who = patient(record, guideline)
+    """Work out every decision for a valid record with the reference engine: HermiT and SPARQL.
+
+    Raises:
+        InvalidRecord: the reasoner finds that no patient can be as the record states.
+    """
+    hermit, who, known = reasoner(guideline), patient(record, guideline), facts(record, guideline)
     if not hermit.possible(who):
-        raise InvalidRecord([Problem("record", "no patient can be as it states, by the reasoner")])
+        raise InvalidRecord([Problem("record", "no patient can be as it states: the reasoner finds a contradiction")])
     endings = _endings(guideline, record)
-    known = facts(record, guideline)
-
-    def truth(phenotype: str) -> Any:
-        return hermit.truth(who, phenotype)
-
+    truth = partial(hermit.truth, who)
     return Recommendation(
         guideline=guideline,
         record=record,
@@ -46,9 +111,9 @@ def recommend(guideline: Guideline, record: Record, warnings: tuple[Problem, ...
 
 
 def _endings(guideline: Guideline, record: Record) -> dict[str, Endings]:
-    hermit = reasoner(guideline)
-    who = patient(record, guideline)
-    possible = []
+    """For each decision, every filling that the patient can be, with how the decision ends for it."""
+    hermit, who = reasoner(guideline), patient(record, guideline)
+    possible: list[tuple[Filling, frozenset[str]]] = []
     for decision in guideline.decisions:
         for filling in fillings(guideline, decision):
             filled = ObjectIntersectionOf((who, filling.expression))
@@ -56,8 +121,8 @@ def _endings(guideline: Guideline, record: Record) -> dict[str, Endings]:
                 truths = {name: hermit.truth(filled, name) for name in guideline.phenotypes_of(decision)}
                 if "unknown" in truths.values():
                     raise ReasonerError(f"{decision}: {dict(filling.values)} leaves a phenotype open: {truths}")
-                possible.append((filling, frozenset(n for n, t in truths.items() if t == "entailed")))
-    ended: dict[str, list[Any]] = {name: [] for name in guideline.decisions}
+                possible.append((filling, frozenset(name for name, t in truths.items() if t == "entailed")))
+    ended: dict[str, list[tuple[Filling, Ending]]] = {name: [] for name in guideline.decisions}
     for (filling, _), ending in zip(possible, decide(guideline, possible), strict=True):
         ended[filling.decision].append((filling, ending))
-    return ended
+    return {name: tuple(found) for name, found in ended.items()}

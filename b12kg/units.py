@@ -23,6 +23,21 @@ def ucum(unit: str) -> str:
     return unit
 
 
+def spellings(unit: str) -> tuple[str, ...]:
+    """Every text that :func:`ucum` turns into this UCUM code, the code itself first.
+
+    >>> spellings("ug")
+    ('ug', '\u00b5g', '\u03bcg', 'mcg')
+    """
+    if not unit:
+        return ("",)
+    found = [unit[0] + rest for rest in spellings(unit[1:])]
+    for written, code in _SPELLINGS:
+        if unit.startswith(code):
+            found += [written + rest for rest in spellings(unit[len(code) :])]
+    return tuple(found)
+
+
 def convert(value: Decimal, factor: Decimal) -> Decimal:
     """``value`` times ``factor``, exact: a value near a threshold is never rounded across it.
 

@@ -195,6 +195,18 @@ class Recommendation:
             if finding.rule.name == rule
         ]
 
+    def to_text(self, *, colour: bool = False, width: int = 100) -> str:
+        """The answer in words, as a terminal shows it; ``width`` in columns."""
+        from b12kg.recommendation.text import text
+
+        return text(self, colour=colour, width=width)
+
+    def serialize(self, format: str) -> str:
+        """The answer as RDF: ``turtle``, ``trig`` or ``jsonld``; the same bytes each time."""
+        from b12kg.recommendation.prov import serialize
+
+        return serialize(self, format)
+
     def graph(self) -> Graph:
         """The answer as a PROV-O graph, down to passages, citations and references."""
         from b12kg.recommendation.prov import recommendation_graph

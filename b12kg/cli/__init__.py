@@ -1,0 +1,267 @@
+"""The command line: ``b12kg recommend``, ``validate``, ``query``, ``queries``, ``schema`` and ``export``.
+
+Owns arguments, exit codes and what goes to standard output and standard error. Every answer is
+made elsewhere.
+
+Exit codes: 0 answered, 1 findings, 2 usage, 3 invalid record, 4 invalid guideline.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+from b12kg import __version__
+from b12kg.errors import B12kgError, InvalidGuideline, InvalidRecord, Problem, UsageError
+
+ANSWERED, FINDINGS, USAGE, INVALID_RECORD, INVALID_GUIDELINE = range(5)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    >>> main(["queries", "--group", "decide"])  # doctest: +ELLIPSIS
+    applying-rules ...
+    0
+    """
+    arguments = _parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except InvalidRecord as error:
+        _problems(error.problems)
+        return INVALID_RECORD
+    except InvalidGuideline as error:
+        _problems(error.problems)
+        return INVALID_GUIDELINE
+    except B12kgError as error:
+        print(f"b12kg: {error}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does; what it read is right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ANSWERED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="b12kg",
+        description="An executable guideline: what its source gives for a patient, with the passages behind it.",
+        epilog="Exit codes: 0 answered, 1 findings, 2 usage, 3 invalid record, 4 invalid guideline.",
+    )
+    parser.add_argument("--version", action="version", version=f"b12kg {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, summary: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=summary, description=summary)
+        made.set_defaults(run=globals()[f"_{name}"])
+        return made
+
+    def guideline(of: argparse.ArgumentParser) -> None:
+        of.add_argument("--guideline", metavar="NAME|FOLDER", help="a shipped guideline, or a folder of Turtle")
+
+    def records(of: argparse.ArgumentParser) -> None:
+        of.add_argument("files", nargs="+", metavar="FILE", help="records: .json, .ttl, .nt or .jsonld; - is standard input")
+        of.add_argument("--input", choices=_INPUTS, help="format of the records (default: by suffix, JSON for -)")
+        of.add_argument("--as-of", type=_date, metavar="DATE", help="for records without asOf (default: today)")
+        guideline(of)
+
+    recommend = command("recommend", "Answer every decision of the guideline for each record.")
+    records(recommend)
+    recommend.add_argument("--engine", choices=["reference"], default="reference", help="what works it out")
+    recommend.add_argument("--format", choices=_FORMATS, default="text", help="form of the answer (default: text)")
+
+    validate = command("validate", "Say what is wrong with each record, or odd about it.")
+    records(validate)
+    validate.add_argument("--format", choices=["text", "json"], default="text", help="form of the findings")
+
+    query = command("query", "Ask a shipped SPARQL query, or one in a file, of the guideline.")
+    query.add_argument("query", metavar="NAME|FILE.rq", help="`b12kg queries` lists the names")
+    query.add_argument("--record", metavar="FILE", help="ask it of the answer to this record as well")
+    query.add_argument("--set", action="append", default=[], metavar="NAME=IRI", help="value of a parameter of the query")
+    query.add_argument("--format", choices=["table", "csv", "tsv", "json", "xml", "turtle"], help="form of the answer")
+    query.add_argument("--as-of", type=_date, metavar="DATE", help="for a record without asOf (default: today)")
+    guideline(query)
+
+    queries = command("queries", "List the shipped queries with the question that each answers.")
+    queries.add_argument("--group", choices=["audit", "competency", "decide"], help="only those of one group")
+
+    schema = command("schema", "Print the JSON Schema of a record, or its JSON-LD context.")
+    schema.add_argument("--context", action="store_true", help="the JSON-LD context")
+    guideline(schema)
+
+    export = command("export", "Write the guideline as one file.")
+    export.add_argument("--format", choices=["owl"], default="owl", help="owl: RDF/XML and Turtle, OWL 2 DL")
+    export.add_argument("-o", "--output", default=".", metavar="FOLDER", help="where to (default: here)")
+    guideline(export)
+    return parser
+
+
+_INPUTS = ["json", "turtle", "nt", "jsonld"]
+_SUFFIXES = {".json": "json", ".ttl": "turtle", ".nt": "nt", ".jsonld": "jsonld"}
+_FORMATS = ["text", "json", "turtle", "trig", "jsonld"]
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD") from None
+
+
+# ---- commands ----------------------------------------------------------------------------------
+
+
+def _recommend(arguments: argparse.Namespace) -> int:
+    from b12kg.recommend import load
+
+    guideline = load(arguments.guideline)
+    code = ANSWERED
+    many = len(arguments.files) > 1
+    for index, name in enumerate(arguments.files):
+        try:
+            with _progress("working it out (the reasoner starts once, in a few seconds)"):
+                data, format_ = _read(name, arguments.input)
+                answer = guideline.recommend(data, format=format_, as_of=arguments.as_of or date.today())
+        except InvalidRecord as error:
+            _problems(error.problems, name)
+            code = INVALID_RECORD
+            continue
+        if arguments.format == "text":
+            if many:
+                print(f"{'' if index == 0 else chr(10)}===== {name} =====\n")
+            colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+            sys.stdout.write(answer.to_text(colour=colour, width=min(shutil.get_terminal_size((100, 24)).columns, 120)))
+        elif arguments.format == "json":
+            print(json.dumps(answer.to_dict(), ensure_ascii=False, indent=None if many else 2))
+        else:
+            sys.stdout.write(answer.serialize(arguments.format))
+    return code
+
+
+def _validate(arguments: argparse.Namespace) -> int:
+    from b12kg.recommend import load
+
+    guideline = load(arguments.guideline)
+    code = ANSWERED
+    for name in arguments.files:
+        data, format_ = _read(name, arguments.input)
+        problems = guideline.validate(data, format=format_, as_of=arguments.as_of or date.today())
+        valid = not any(problem.severity == "error" for problem in problems)
+        code = code if valid else INVALID_RECORD
+        if arguments.format == "json":
+            findings = [problem.to_dict() for problem in problems]
+            print(json.dumps({"record": name, "valid": valid, "problems": findings}, ensure_ascii=False))
+        else:
+            print(f"{name}: {'valid' if valid else 'invalid'}")
+            for problem in problems:
+                print(f"  {problem.severity}: {problem}")
+    return code
+
+
+def _query(arguments: argparse.Namespace) -> int:
+    from b12kg.cli.answers import write_answer
+    from b12kg.queries import find_query, run, store_of
+    from b12kg.recommend import load
+
+    guideline = load(arguments.guideline)
+    query = find_query(arguments.query)
+    graphs = [guideline.content.graph()]
+    if arguments.record is not None:
+        data, format_ = _read(arguments.record, None)
+        with _progress("working out the record"):
+            answer = guideline.recommend(data, format=format_, as_of=arguments.as_of or date.today())
+        graphs.append(answer.graph())
+    values = dict(_assignment(text) for text in arguments.set)
+    rows = write_answer(run(store_of(graphs), query, values), arguments.format, sys.stdout)
+    return FINDINGS if query.kind == "violation" and rows else ANSWERED
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UsageError(f"--set {text!r}: write NAME=IRI")
+    return name.lstrip("?"), value
+
+
+def _queries(arguments: argparse.Namespace) -> int:
+    from b12kg.queries import shipped
+
+    found = shipped(arguments.group or "")
+    width = max(map(len, found))
+    for query in found.values():
+        parameters = "".join(f" --set {name}=..." for name in query.params)
+        print(f"{query.id.ljust(width)}  {query.question}{parameters}")
+    return ANSWERED
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from b12kg.guideline import load_guideline
+    from b12kg.records.schema import json_schema, jsonld_context
+
+    guideline = load_guideline(arguments.guideline)
+    made = jsonld_context(guideline) if arguments.context else json_schema(guideline)
+    print(json.dumps(made, ensure_ascii=False, indent=2))
+    return ANSWERED
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from b12kg.export import write_owl
+    from b12kg.guideline import load_guideline
+
+    folder = Path(arguments.output)
+    if not folder.is_dir():
+        raise UsageError(f"{arguments.output!r} is no folder")
+    for path in write_owl(load_guideline(arguments.guideline), folder):
+        print(path)
+    return ANSWERED
+
+
+# ---- in and out --------------------------------------------------------------------------------
+
+
+def _read(name: str, format_: str | None) -> tuple[bytes, str]:
+    """The bytes of a record and the format that they are in.
+
+    Raises:
+        UsageError: the file cannot be read, or nothing says what format it is in.
+    """
+    if name == "-":
+        return sys.stdin.buffer.read(), format_ or "json"
+    path = Path(name)
+    known = format_ or _SUFFIXES.get(path.suffix.lower())
+    if known is None:
+        raise UsageError(f"{name}: no format goes by {path.suffix or 'no suffix'!r}; name one with --input {{{','.join(_INPUTS)}}}")
+    try:
+        return path.read_bytes(), known
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from error
+
+
+def _problems(problems: Sequence[Problem], name: str | None = None) -> None:
+    if name is not None:
+        print(f"b12kg: {name} is not answered:", file=sys.stderr)
+    for problem in problems:
+        print(f"  {problem}" if name is not None else f"b12kg: {problem}", file=sys.stderr)
+
+
+@contextmanager
+def _progress(words: str) -> Iterator[None]:
+    """A line on a terminal while something takes its time, gone when it is done."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    sys.stderr.write(f"b12kg: {words} ...")
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\033[K")
+        sys.stderr.flush()

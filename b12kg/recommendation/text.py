@@ -1,0 +1,294 @@
+"""The form of an answer that a clinician reads in a terminal.
+
+Owns layout and the words that join what the graph says; every clinical word comes from the graph.
+"""
+
+from __future__ import annotations
+
+import itertools
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
+
+from b12kg.guideline import Decision, Offer
+from b12kg.recommendation import Alert, Answer, ArgumentFinding, Fact, Recommendation, RuleFinding
+from b12kg.record import Measurement
+
+_STATUS = {
+    "recommended": "RECOMMENDED",
+    "choice": "CHOICE",
+    "conflict": "CONFLICT IN THE SOURCE",
+    "undetermined": "UNDETERMINED",
+    "not-applicable": "NOT APPLICABLE",
+}
+_COLOURS = {"recommended": "32", "choice": "32", "conflict": "31", "undetermined": "33", "not-applicable": "2"}
+_WARNING, _HEADING = "31", "1"
+
+
+def text(recommendation: Recommendation, *, colour: bool = False, width: int = 100) -> str:
+    """The answer in words.
+
+    Args:
+        colour: whether to use ANSI colours; nothing is told by colour alone.
+        width: columns of the terminal; lines are wrapped to it.
+    """
+    return "\n".join(_Page(recommendation, colour, max(width, 60)).lines()) + "\n"
+
+
+class _Page:
+    def __init__(self, recommendation: Recommendation, colour: bool, width: int) -> None:
+        self.recommendation = recommendation
+        self.guideline = recommendation.guideline
+        self.colour = colour
+        self.width = width
+        self.cited: dict[str, str] = {}
+
+    def lines(self) -> Iterator[str]:
+        guideline, record = self.guideline, self.recommendation.record
+        yield self.paint(guideline.label, _HEADING)
+        yield from self.wrap(f"guideline {guideline.id} {guideline.version}, record {record.id}, as of {record.as_of}")
+        yield from self.wrap(
+            f"source: {guideline.title} {guideline.publisher}, {guideline.last_updated}. "
+            f"Review status of the source: {guideline.review_status}."
+        )
+        yield from self.wrap(guideline.preface)
+        yield from self.notices()
+        for alert in self.recommendation.alerts:
+            yield ""
+            yield from self.alert(alert)
+        for name, answer in self.recommendation.decisions.items():
+            yield ""
+            yield from self.decision(name, answer)
+        yield from self.closing()
+
+    def notices(self) -> Iterator[str]:
+        notices, warnings = self.recommendation.notices, self.recommendation.warnings
+        if notices or warnings:
+            yield ""
+        for notice in notices:
+            label = self.guideline.circumstances[notice.of].label
+            yield from self.wrap(
+                f"! Outside the source: {label} ({notice.path}). The source says nothing about it, "
+                "and no answer below takes it into account.",
+                then="  ",
+            )
+        for warning in warnings:
+            yield from self.wrap(f"! Odd in the record: {warning}", then="  ")
+
+    def alert(self, alert: Alert) -> Iterator[str]:
+        rule = self.guideline.rules[alert.rule]
+        certainty = "ALERT" if alert.certainty == "certain" else "POSSIBLE ALERT"
+        labels = "; ".join(self.guideline.offers[offer].label for offer in rule.offers)
+        yield from self.wrap(self.paint(f"!! {certainty}: {labels}", _WARNING), then="   ")
+        if alert.missing:
+            yield from self.wrap(f"It depends on what is unknown: {self.features(alert.missing)}.", "   ")
+        yield from self.passages([support.passage for support in rule.support], "   ")
+
+    # -- one decision
+
+    def decision(self, name: str, answer: Answer) -> Iterator[str]:
+        decision = self.guideline.decisions[name]
+        label = decision.label[0].upper() + decision.label[1:]
+        yield f"{self.paint(label, _HEADING)}: {self.paint(_STATUS[answer.status], _COLOURS[answer.status])}"
+        match answer.status:
+            case "not-applicable":
+                yield from self.not_applicable(decision, answer)
+            case "undetermined":
+                yield from self.undetermined(decision, answer)
+            case "conflict":
+                yield from self.conflict(answer)
+            case _:
+                for offer in answer.recommended:
+                    yield from self.offer(self.guideline.offers[offer], "  ")
+        yield from self.alternatives(answer)
+        for finding in answer.rules:
+            if finding.state in ("applies", "overridden"):
+                yield from self.rule(finding)
+        if answer.status != "conflict":
+            yield from self.arguments(answer.arguments, self.shown(answer))
+
+    def not_applicable(self, decision: Decision, answer: Answer) -> Iterator[str]:
+        if not answer.outcome.source_silent:
+            concerned = self.guideline.phenotypes[decision.concerns].label
+            yield from self.wrap(f"No rule of the source applies; it would concern a {concerned}.", "  ")
+        elif decision.when_silent is not None:
+            yield from self.wrap(decision.when_silent, "  ")
+        else:
+            yield from self.wrap(
+                "The source names nothing for this patient. That is silence, not advice that nothing is needed.", "  "
+            )
+
+    def undetermined(self, decision: Decision, answer: Answer) -> Iterator[str]:
+        count = len(answer.missing)
+        facts = "this fact decides" if count == 1 else f"these {count} facts decide"
+        yield from self.wrap(f"Unknown, and {facts}: {self.features(answer.missing)}.", "  ")
+        yield "  It may come to:"
+        for possible in answer.outcome.possible:
+            labels = [self.guideline.offers[o].label for o in (*possible.recommended, *possible.conflicting)]
+            match possible.status:
+                case "not-applicable":
+                    words = decision.when_silent or "nothing that the source names"
+                case "conflict":
+                    words = f"a conflict between: {'; '.join(labels)}"
+                case _:
+                    words = " or ".join(labels)
+            yield from self.wrap(f"- {words}", "  ", "    ")
+
+    def conflict(self, answer: Answer) -> Iterator[str]:
+        yield from self.wrap("The source contradicts itself for this patient, and nothing in it says which holds:", "  ")
+        sides: list[list[RuleFinding]] = []
+        for finding in answer.rules:
+            offers = set(finding.rule.offers)
+            if finding.state != "applies" or offers.isdisjoint(answer.outcome.conflicting):
+                continue
+            # Rules that share an offer stand on one side.
+            joined = [side for side in sides if any(not offers.isdisjoint(other.rule.offers) for other in side)]
+            sides = [side for side in sides if side not in joined]
+            sides.append([*itertools.chain.from_iterable(joined), finding])
+        yield from self.beside([list(self.side(side, answer)) for side in sides])
+
+    def side(self, findings: Sequence[RuleFinding], answer: Answer) -> Iterator[str]:
+        offers = sorted({offer for finding in findings for offer in finding.rule.offers})
+        yield " or ".join(self.guideline.offers[offer].label for offer in offers)
+        for finding in findings:
+            lines = ", ".join(self.reference(passage) for passage in finding.passages)
+            yield f"by {finding.rule.name} ({finding.rule.modality}; {lines})"
+        for argument in answer.arguments:
+            if argument.state != "excluded":
+                for sign, subjects in (("for", argument.for_), ("against", argument.against)):
+                    if not set(subjects).isdisjoint(offers):
+                        yield f"{sign}: {self.argument(argument)}"
+
+    def alternatives(self, answer: Answer) -> Iterator[str]:
+        for title, offers in (
+            ("Alternative", answer.outcome.alternatives),
+            ("Possible alternative, by what is unknown", answer.outcome.possible_alternatives),
+        ):
+            for offer in offers:
+                yield from self.wrap(f"{title}:", "  ")
+                yield from self.offer(self.guideline.offers[offer], "    ")
+
+    def shown(self, answer: Answer) -> set[str]:
+        outcome = answer.outcome
+        possible = {o for p in outcome.possible for o in (*p.recommended, *p.conflicting)}
+        return {*outcome.recommended, *outcome.alternatives, *outcome.possible_alternatives, *possible}
+
+    def offer(self, offer: Offer, indent: str) -> Iterator[str]:
+        yield from self.wrap(self.paint(offer.label, _HEADING), indent, indent + "  ")
+        for component in offer.components:
+            if component.kind == "precondition" and component.text is not None:
+                yield from self.wrap(f"only {component.text}", indent + "  ")
+            if component.kind == "start" and component.text is not None and component.text not in offer.label:
+                yield from self.wrap(component.text, indent + "  ")
+        unstated = [component.kind for component in offer.components if component.text is None]
+        if unstated:
+            yield from self.wrap(f"not stated by the source: {', '.join(unstated)}", indent + "  ")
+
+    def rule(self, finding: RuleFinding) -> Iterator[str]:
+        rule = finding.rule
+        if finding.state == "overridden":
+            by = self.overriders((*finding.overridden_by, *finding.may_be_overridden_by), rule.name)
+            yield from self.wrap(f"Applies but is not followed: {rule.name} ({rule.modality}); {by}", "  ", "      ")
+        else:
+            yield from self.wrap(f"Applies: {rule.name} ({rule.modality})", "  ", "      ")
+            if finding.may_be_overridden_by:
+                by = self.overriders(finding.may_be_overridden_by, rule.name)
+                yield from self.wrap(f"by what is unknown, perhaps {by}", "      ")
+        if finding.because:
+            yield from self.wrap("because " + "; ".join(map(self.fact, finding.because)), "      ", "        ")
+        yield from self.passages(finding.passages, "      ")
+        for reason in rule.editorial:
+            yield from self.wrap(f"editorial: {reason}", "      ", "        ")
+
+    def overriders(self, by: Iterable[str], over: str) -> str:
+        basis = {o.preferred: o.basis for o in self.guideline.overrides if o.over == over}
+        return "overridden by " + ", ".join(f"{name} ({basis[name]})" for name in by)
+
+    def arguments(self, arguments: Iterable[ArgumentFinding], shown: set[str]) -> Iterator[str]:
+        for finding in arguments:
+            if finding.state == "excluded":
+                continue
+            for sign, offers in (("for", finding.for_), ("against", finding.against)):
+                named = [self.guideline.offers[offer].label for offer in offers if offer in shown]
+                if named:
+                    words = f"Argument {sign} {' / '.join(named)}: {self.argument(finding)}"
+                    yield from self.wrap(words, "  ", "      ")
+
+    # -- words
+
+    def argument(self, finding: ArgumentFinding) -> str:
+        argument = finding.argument
+        lines = ", ".join(self.reference(passage) for passage in argument.passages)
+        unsure = "; whether it holds for this patient is unknown" if finding.state == "unknown" else ""
+        proviso = f" ({argument.proviso})" if argument.proviso else ""
+        return f"{argument.definition.rstrip('.')}{proviso} ({lines}{unsure})"
+
+    def fact(self, fact: Fact) -> str:
+        entry = fact.entry
+        if isinstance(entry, str):
+            return f"{fact.of} is {entry}"
+        label = self.guideline.label_of(entry.of)
+        if isinstance(entry, Measurement):
+            words = f"{label} {entry.comparator or ''}{entry.value:f} {entry.unit}"
+        else:
+            words = f"{label} {'present' if entry.present else 'absent'}"
+            if entry.of != fact.of:
+                words += f", so {self.guideline.label_of(fact.of)} {'present' if entry.present else 'absent'}"
+        details = [entry.path, *([f"{entry.on}"] if entry.on else []), *([entry.source] if entry.source else [])]
+        return f"{words} ({', '.join(details)})"
+
+    def features(self, names: Iterable[str]) -> str:
+        labelled = ((name, self.guideline.label_of(name)) for name in names)
+        return ", ".join(name if name == label else f"{label} ({name})" for name, label in labelled)
+
+    def reference(self, passage: str) -> str:
+        """The passage with its markers; each marker is explained at the end."""
+        found = self.guideline.passages[passage]
+        for citation in found.citations:
+            reference = self.guideline.references.get(citation.reference or "")
+            self.cited[citation.marker] = (
+                f"{reference.label}: {reference.title} [{reference.type}, {citation.resolution}]"
+                if reference is not None
+                else "unresolved: nothing in the source says which work is meant"
+            )
+        return f"line {found.line} [{', '.join(citation.marker for citation in found.citations)}]"
+
+    def passages(self, names: Iterable[str], indent: str) -> Iterator[str]:
+        for name in names:
+            words = f"{self.reference(name)}: {self.guideline.passages[name].paraphrase}"
+            yield from self.wrap(words, indent, indent + "  ")
+
+    def closing(self) -> Iterator[str]:
+        if self.cited:
+            yield ""
+            yield self.paint("Citations (markers of the source; it numbers no list)", _HEADING)
+            for marker, words in sorted(self.cited.items()):
+                yield from self.wrap(f"[{marker}] {words}", "  ", "      ")
+        if self.recommendation.unused:
+            yield ""
+            yield self.paint("Read and not used", _HEADING)
+            for unused in self.recommendation.unused:
+                yield from self.wrap(f"{unused.path} {unused.of}: {unused.reason}", "  ", "      ")
+        yield ""
+        yield from self.wrap(self.guideline.disclaimer)
+
+    # -- layout
+
+    def paint(self, words: str, code: str) -> str:
+        return f"\033[{code}m{words}\033[0m" if self.colour else words
+
+    def wrap(self, words: str, indent: str = "", then: str | None = None) -> list[str]:
+        later = indent if then is None else then
+        return textwrap.wrap(
+            words, self.width, initial_indent=indent, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+        )
+
+    def beside(self, columns: Sequence[Sequence[str]]) -> Iterator[str]:
+        """Paragraphs in columns, one column a side."""
+        gap = "  |  "
+        width = max(24, (self.width - 2 - len(gap) * (len(columns) - 1)) // len(columns))
+        wrapped = [
+            [line for paragraph in column for line in textwrap.wrap(paragraph, width, subsequent_indent="  ")]
+            for column in columns
+        ]
+        for row in itertools.zip_longest(*wrapped, fillvalue=""):
+            yield "  " + gap.join(cell.ljust(width) for cell in row).rstrip()

@@ -1,0 +1,53 @@
+"""Records in: from a mapping, a text or a file, in JSON or RDF, to the typed record.
+
+Owns the choice of reader. What a record may say is the same in every format (see json.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+
+from b12kg.errors import Problem, UsageError
+from b12kg.guideline import Guideline
+from b12kg.record import Record
+from b12kg.records.json import read_document, read_json
+
+SUFFIXES = {".json": "json", ".ttl": "turtle", ".nt": "nt", ".jsonld": "jsonld"}
+
+
+def read(
+    record: Mapping[str, object] | str | bytes | Path,
+    guideline: Guideline,
+    *,
+    format: str = "json",
+    as_of: date | None = None,
+) -> tuple[Record, list[Problem]]:
+    """The record, as far as it can be read, and everything that is wrong with how it is written.
+
+    Args:
+        record: a mapping as in the JSON format, the text of a record, or a path to one.
+        format: json, turtle, nt or jsonld, of a text; a path's suffix says its format.
+        as_of: the date for a record that states none; what the record states counts first.
+
+    Returns:
+        The record with every entry that could be read, and the problems; a record with an error
+        among its problems must not be answered.
+
+    Raises:
+        InvalidRecord: it is not in that format at all.
+        UsageError: the format is unknown.
+    """
+    if isinstance(record, Path):
+        format = SUFFIXES.get(record.suffix.lower(), record.suffix)
+        record = record.read_bytes()
+    if isinstance(record, Mapping):
+        return read_document(record, guideline, as_of)
+    if format == "json":
+        return read_document(read_json(record), guideline, as_of)
+    if format in SUFFIXES.values():
+        from b12kg.records.rdf import read_rdf
+
+        return read_document(read_rdf(record, format, guideline), guideline, as_of)
+    raise UsageError(f"no record format is called {format!r}; there are {', '.join(SUFFIXES.values())}")
