@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
+from decimal import Decimal
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -81,9 +82,7 @@ class Reasoner:
         )
         self._guideline = guideline
         self._owl = _Expressions(guideline, manager.getOWLDataFactory(), java)
-        self._hermit = java("org.semanticweb.HermiT.Reasoner")(
-            java("org.semanticweb.HermiT.Configuration")(), ontology
-        )
+        self._hermit = java("org.semanticweb.HermiT.Reasoner")(java("org.semanticweb.HermiT.Configuration")(), ontology)
         self._lock = threading.Lock()  # HermiT answers one question at a time
         if not self._hermit.isConsistent():
             raise ReasonerError(f"{guideline.id} is inconsistent: no patient can exist under it")
@@ -126,7 +125,9 @@ def _java() -> Any:
         home = Path(os.environ.get(JAVA_VARIABLE) or _bundled_java())
         libraries = sorted(path for path in home.rglob("*jvm.*") if path.name in _LIBRARIES)
         if not libraries:
-            raise ReasonerError(f"no Java at {str(home)!r}; {JAVA_VARIABLE} names the home of a Java of version 8 or later")
+            raise ReasonerError(
+                f"no Java at {str(home)!r}; {JAVA_VARIABLE} names the home of a Java of version 8 or later"
+            )
         try:
             # 1 GB is ten times what the shipped guideline takes; the flag silences a warning of Java 24 and later.
             jpype.startJVM(
@@ -139,7 +140,10 @@ def _java() -> Any:
             )
         except (OSError, RuntimeError, TypeError) as error:
             raise ReasonerError(f"the Java at {str(home)!r} did not start: {error}") from error
-    elif not any(str(path).endswith("HermiT.jar") for path in str(jpype.java.lang.System.getProperty("java.class.path")).split(os.pathsep)):
+    elif not any(
+        str(path).endswith("HermiT.jar")
+        for path in str(jpype.java.lang.System.getProperty("java.class.path")).split(os.pathsep)
+    ):
         jpype.addClassPath(str(_hermit()))
     return jpype.JClass
 
@@ -221,8 +225,10 @@ class _Expressions:
                 finding = factory.getOWLObjectProperty(self._iri(B12 + "hasFinding"))
                 return factory.getOWLObjectSomeValuesFrom(finding, self.named(self._guideline.concepts[concept].iri))
             case DataHasValue(feature, value):
-                property_ = factory.getOWLDataProperty(self._iri(B12 + feature))
-                return factory.getOWLDataHasValue(property_, factory.getOWLLiteral(value))
+                quantity = self._guideline.quantities.get(feature)
+                property_ = factory.getOWLDataProperty(self._iri(quantity.data_property if quantity else B12 + feature))
+                literal = self._decimal(value) if isinstance(value, Decimal) else factory.getOWLLiteral(value)
+                return factory.getOWLDataHasValue(property_, literal)
             case DataSomeValuesFrom(quantity, restrictions):
                 property_ = factory.getOWLDataProperty(self._iri(self._guideline.quantities[quantity].data_property))
                 return factory.getOWLDataSomeValuesFrom(property_, self._range(restrictions))
@@ -240,11 +246,14 @@ class _Expressions:
             return decimals
         facets = []
         for bound in restrictions:
-            # A point in the lexical form, since "25" and "25.0" are read alike only as decimals.
-            text = f"{bound.value:f}" if "." in f"{bound.value:f}" else f"{bound.value:f}.0"
             facet = self._facets.getFacet(self._iri(XSD + bound.facet))
-            facets.append(factory.getOWLFacetRestriction(facet, factory.getOWLLiteral(text, decimals)))
+            facets.append(factory.getOWLFacetRestriction(facet, self._decimal(bound.value)))
         return factory.getOWLDatatypeRestriction(decimals, self._collect(facets))
+
+    def _decimal(self, value: Decimal) -> Any:
+        # With a point, since a lexical form without one is taken for an integer by some parsers.
+        text = f"{value:f}" if "." in f"{value:f}" else f"{value:f}.0"
+        return self._factory.getOWLLiteral(text, self._factory.getOWLDatatype(self._iri(XSD + "decimal")))
 
     def _collect(self, items: Iterable[Any]) -> Any:
         collected = self._set()

@@ -52,7 +52,7 @@ class B12kgError(Exception):
     """The base of every error that this package raises on purpose."""
 
 
-class _Problems(B12kgError):
+class _ProblemsError(B12kgError):
     """An error that carries every problem found, not only the first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -62,7 +62,7 @@ class _Problems(B12kgError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-class InvalidRecord(_Problems):
+class InvalidRecord(_ProblemsError):
     """A record that is not answered; ``problems`` holds every reason.
 
     >>> raise InvalidRecord([Problem("asOf", "missing", accepted="a date, YYYY-MM-DD")])
@@ -71,7 +71,7 @@ class InvalidRecord(_Problems):
     """
 
 
-class InvalidGuideline(_Problems):
+class InvalidGuideline(_ProblemsError):
     """A guideline that cannot be worked with; ``problems`` holds every reason."""
 
 

@@ -66,10 +66,10 @@ class DataSomeValuesFrom:
 
 @dataclass(frozen=True, slots=True)
 class DataHasValue:
-    """Patients of whom a data property has this very text; ``feature`` is the property's name."""
+    """Patients of whom a feature has this very value: a text, or a number in the canonical unit."""
 
     feature: str
-    value: str
+    value: str | Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +186,7 @@ def ground(expression: ClassExpression, known: Mapping[Leaf, bool]) -> tuple[Tru
 _OPPOSITE: dict[Truth, Truth] = {"entailed": "excluded", "excluded": "entailed", "unknown": "unknown"}
 
 
-def _combine(
-    operands: list[tuple[Truth, frozenset[Leaf]]], decided_by: Truth
-) -> tuple[Truth, frozenset[Leaf]]:
+def _combine(operands: list[tuple[Truth, frozenset[Leaf]]], decided_by: Truth) -> tuple[Truth, frozenset[Leaf]]:
     """One operand of the deciding truth suffices; otherwise every operand has to be known."""
     deciding = frozenset[Leaf]().union(*(why for truth, why in operands if truth == decided_by))
     if any(truth == decided_by for truth, _ in operands):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, get_args
 
 from b12kg.errors import InvalidGuideline, Problem, UnsupportedConstruct, UsageError
 from b12kg.expression import (
@@ -21,6 +21,7 @@ from b12kg.expression import (
     ClassExpression,
     DataHasValue,
     DataSomeValuesFrom,
+    Facet,
     FacetRestriction,
     Leaf,
     ObjectComplementOf,
@@ -326,7 +327,16 @@ class Guideline:
     def codes_of_jurisdiction(self) -> tuple[str, ...]:
         """The jurisdictions that some phenotype names, sorted."""
         found = self.leaves_of(sorted(self.phenotypes))
-        return tuple(sorted({leaf.value for leaf in found if isinstance(leaf, DataHasValue)}))
+        return tuple(sorted({str(leaf.value) for leaf in found if isinstance(leaf, DataHasValue)}))
+
+    def iris_of_names(self) -> dict[str, str]:
+        """The IRI of every name that a record may use."""
+        return {
+            **{name: concept.iri for name, concept in self.concepts.items()},
+            **{name: quantity.iri for name, quantity in self.quantities.items()},
+            **{name: treatment.iri for name, treatment in self.treatments.items()},
+            **{name: circumstance.iri for name, circumstance in self.circumstances.items()},
+        }
 
     def label_of(self, feature: str) -> str:
         """The words for a feature, as people read them."""
@@ -607,7 +617,9 @@ class _Reader:
         factors = {self.one(c, B12 + "unit"): self.number(c, B12 + "factor") for c in conversions}
         unit = self.one(node, B12 + "canonicalUnit")
         if factors.get(unit) != 1:
-            self.problem(node, B12 + "acceptedUnit", "the canonical unit is not accepted with factor 1", unit, "factor 1")
+            self.problem(
+                node, B12 + "acceptedUnit", "the canonical unit is not accepted with factor 1", unit, "factor 1"
+            )
         return Quantity(
             name,
             str(node),
@@ -674,7 +686,7 @@ class _Reader:
             editorial=self.texts(node, B12 + "editorialReason"),
         )
 
-    _KINDS = {
+    _KINDS: ClassVar[dict[str, str]] = {
         "Dose": "dose",
         "Administration": "route",
         "PreparationChoice": "preparation",
@@ -731,7 +743,10 @@ class _Reader:
             passage = self.pointer(limited, PROV + "entity", passages)
             support.append(Support(passage, self.pointer(limited, B12 + "onlyFor", phenotypes)))
         alert = self.maybe(node, B12 + "alertWhen") is not None
-        for property_, found in (("decision", self.names(node, B12 + "decision")), ("offers", self.names(node, B12 + "offers"))):
+        for property_, found in (
+            ("decision", self.names(node, B12 + "decision")),
+            ("offers", self.names(node, B12 + "offers")),
+        ):
             if not found:
                 self.problem(node, B12 + property_, "missing", "", "at least one")
         return Rule(
@@ -779,7 +794,9 @@ class _Reader:
 
     # -- class expressions
 
-    def definition(self, node: Node, concepts: Mapping[str, Concept], by_property: Mapping[str, str]) -> ClassExpression:
+    def definition(
+        self, node: Node, concepts: Mapping[str, Concept], by_property: Mapping[str, str]
+    ) -> ClassExpression:
         equivalent = self.all(node, OWL + "equivalentClass")
         if len(equivalent) != 1:
             self.problem(node, OWL + "equivalentClass", "a phenotype has one definition", str(len(equivalent)), "one")
@@ -804,13 +821,19 @@ class _Reader:
         value = self.maybe(node, OWL + "hasValue")
         if property_node == B12 + "hasFinding" and filler is not None and name_of(str(filler)) in concepts:
             return ObjectSomeValuesFrom(name_of(str(filler)))
-        if property_node in by_property and filler is not None:
+        if property_node is not None and property_node in by_property and filler is not None:
             return DataSomeValuesFrom(by_property[property_node], self.facets(owner, filler))
         if property_node == B12 + JURISDICTION and value is not None:
             return DataHasValue(JURISDICTION, str(value))
-        axiom = " ".join(f"{name_of(str(p).replace('#', '/'))} {o}" for _, p, o in self.graph.triples((node, None, None)))
-        accepted = "intersection, union, complement, hasFinding some concept, quantity some threshold, jurisdiction value"
-        raise UnsupportedConstruct([Problem(name_of(str(owner)), "unsupported class expression", axiom or str(node), accepted)])
+        axiom = " ".join(
+            f"{name_of(str(p).replace('#', '/'))} {o}" for _, p, o in self.graph.triples((node, None, None))
+        )
+        accepted = (
+            "intersection, union, complement, hasFinding some concept, quantity some threshold, jurisdiction value"
+        )
+        raise UnsupportedConstruct(
+            [Problem(name_of(str(owner)), "unsupported class expression", axiom or str(node), accepted)]
+        )
 
     def facets(self, owner: Node, datatype: Node) -> tuple[FacetRestriction, ...]:
         """The bounds of a named threshold; none for the datatype of all decimals."""
@@ -825,8 +848,8 @@ class _Reader:
         found = []
         for node in self.graph.items(restrictions):
             for property_, value in self.graph.predicate_objects(node):
-                facet = str(property_).removeprefix(XSD)
-                if facet not in ("minInclusive", "minExclusive", "maxInclusive", "maxExclusive"):
-                    raise UnsupportedConstruct([Problem(name_of(str(datatype)), "unsupported facet", facet)])
-                found.append(FacetRestriction(facet, Decimal(str(value))))
+                known = [facet for facet in get_args(Facet) if XSD + facet == str(property_)]
+                if not known:
+                    raise UnsupportedConstruct([Problem(name_of(str(datatype)), "unsupported facet", str(property_))])
+                found.append(FacetRestriction(known[0], Decimal(str(value))))
         return tuple(sorted(found, key=lambda bound: (bound.facet, bound.value)))

@@ -137,9 +137,7 @@ def settle(endings: Sequence[tuple[Filling, Ending]]) -> Outcome:
     )
 
 
-def decisive(
-    endings: Sequence[tuple[Filling, Ending]], answer: Callable[[Ending], Hashable]
-) -> tuple[str, ...]:
+def decisive(endings: Sequence[tuple[Filling, Ending]], answer: Callable[[Ending], Hashable]) -> tuple[str, ...]:
     """The unknown features that decide between different answers, the most decisive first.
 
     A feature is decisive if two fillings that differ in it alone have different answers; if no

@@ -139,7 +139,7 @@ def run(store: Store, query: Query, values: Mapping[str, str] | None = None) -> 
     Raises:
         UsageError: the query is not SPARQL, or a parameter is missing, unknown or no IRI.
     """
-    from pyoxigraph import NamedNode, Variable
+    from pyoxigraph import BlankNode, Literal, NamedNode, Triple, Variable
 
     given = dict(values or {})
     for name, meaning in query.params.items():
@@ -147,8 +147,12 @@ def run(store: Store, query: Query, values: Mapping[str, str] | None = None) -> 
             raise UsageError(f"{query.id} needs a value for ?{name} ({meaning})")
     unknown = sorted(given.keys() - query.params.keys())
     if unknown and query.params:
-        raise UsageError(f"{query.id} has no parameter ?{unknown[0]}; it has {', '.join('?' + p for p in query.params)}")
-    substitutions = {Variable(name): NamedNode(_expand(value)) for name, value in given.items()}
+        raise UsageError(
+            f"{query.id} has no parameter ?{unknown[0]}; it has {', '.join('?' + p for p in query.params)}"
+        )
+    substitutions: dict[Variable, NamedNode | BlankNode | Literal | Triple] = {
+        Variable(name): NamedNode(_expand(value)) for name, value in given.items()
+    }
     try:
         return store.query(query.text, substitutions=substitutions)
     except (SyntaxError, ValueError) as error:
@@ -180,7 +184,9 @@ def refuse_all_but_reading(text: str, where: str) -> None:
     try:
         tree = parseQuery(text)
     except ParseBaseException as error:
-        raise UsageError(f"{where}, line {error.lineno}, column {error.col}: not a SPARQL query: {error.msg}") from error
+        raise UsageError(
+            f"{where}, line {error.lineno}, column {error.col}: not a SPARQL query: {error.msg}"
+        ) from error
     for name in _names(tree):
         if name == "ServiceGraphPattern":
             raise UsageError(f"{where}: SERVICE is refused: a query is asked of the guideline's own graph only")

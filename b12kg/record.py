@@ -250,7 +250,9 @@ def _within(range_: tuple[FacetRestriction, ...], restriction: FacetRestriction)
             # A bound on the same side implies the wanted one if it is at least as tight.
             tighter = known.value > restriction.value if lower_wanted else known.value < restriction.value
             equal = known.value == restriction.value
-            implied |= tighter or (equal and (known.facet.endswith("Exclusive") or restriction.facet.endswith("Inclusive")))
+            implied |= tighter or (
+                equal and (known.facet.endswith("Exclusive") or restriction.facet.endswith("Inclusive"))
+            )
         else:
             # A bound on the other side contradicts it if no number satisfies both.
             apart = known.value < restriction.value if lower_wanted else known.value > restriction.value
@@ -297,7 +299,14 @@ def patient(record: Record, guideline: Guideline) -> ClassExpression:
         some = ObjectSomeValuesFrom(statement.of)
         parts.append(some if statement.present else ObjectComplementOf(some))
     for measurement in facts(record, guideline).measurements.values():
-        parts.append(DataSomeValuesFrom(measurement.of, measurement.range))
+        # An exact value is not written as the range from it to itself: HermiT 1.3.8 finds a number
+        # above 20 in the range from 20 to 20 (tests/test_classify.py).
+        exact = measurement.comparator is None
+        parts.append(
+            DataHasValue(measurement.of, measurement.canonical)
+            if exact
+            else DataSomeValuesFrom(measurement.of, measurement.range)
+        )
     if record.jurisdiction is not None:
         parts.append(DataHasValue(JURISDICTION, record.jurisdiction))
     return ObjectIntersectionOf(tuple(parts)) if len(parts) > 1 else parts[0]

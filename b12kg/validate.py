@@ -18,7 +18,7 @@ from b12kg.errors import InvalidGuideline, Problem, Severity
 from b12kg.expression import DataSomeValuesFrom
 from b12kg.guideline import Guideline
 from b12kg.iris import B12, RDF, RDFS, SH, XSD
-from b12kg.record import Measurement, Record, Statement, within
+from b12kg.record import Circumstance, Measurement, Record, Statement, within
 
 if TYPE_CHECKING:
     from rdflib import Graph
@@ -141,7 +141,8 @@ def normal_form(record: Record, guideline: Guideline) -> Graph:
     add(top, "asOf", as_of)
     if record.jurisdiction is not None:
         add(top, "jurisdiction", Literal(record.jurisdiction, datatype=URIRef(XSD + "string")))
-    for entry in (*record.statements, *record.measurements, *record.outside):
+    entries: list[Statement | Measurement | Circumstance] = [*record.statements, *record.measurements, *record.outside]
+    for entry in entries:
         place = node(entry.path)
         graph.add((place, a, b12("Statement")))
         add(top, "statement", place)

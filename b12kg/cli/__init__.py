@@ -68,7 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         of.add_argument("--guideline", metavar="NAME|FOLDER", help="a shipped guideline, or a folder of Turtle")
 
     def records(of: argparse.ArgumentParser) -> None:
-        of.add_argument("files", nargs="+", metavar="FILE", help="records: .json, .ttl, .nt or .jsonld; - is standard input")
+        of.add_argument(
+            "files", nargs="+", metavar="FILE", help="records: .json, .ttl, .nt or .jsonld; - is standard input"
+        )
         of.add_argument("--input", choices=_INPUTS, help="format of the records (default: by suffix, JSON for -)")
         of.add_argument("--as-of", type=_date, metavar="DATE", help="for records without asOf (default: today)")
         guideline(of)
@@ -85,7 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     query = command("query", "Ask a shipped SPARQL query, or one in a file, of the guideline.")
     query.add_argument("query", metavar="NAME|FILE.rq", help="`b12kg queries` lists the names")
     query.add_argument("--record", metavar="FILE", help="ask it of the answer to this record as well")
-    query.add_argument("--set", action="append", default=[], metavar="NAME=IRI", help="value of a parameter of the query")
+    query.add_argument(
+        "--set", action="append", default=[], metavar="NAME=IRI", help="value of a parameter of the query"
+    )
     query.add_argument("--format", choices=["table", "csv", "tsv", "json", "xml", "turtle"], help="form of the answer")
     query.add_argument("--as-of", type=_date, metavar="DATE", help="for a record without asOf (default: today)")
     guideline(query)
@@ -238,7 +242,9 @@ def _read(name: str, format_: str | None) -> tuple[bytes, str]:
     path = Path(name)
     known = format_ or _SUFFIXES.get(path.suffix.lower())
     if known is None:
-        raise UsageError(f"{name}: no format goes by {path.suffix or 'no suffix'!r}; name one with --input {{{','.join(_INPUTS)}}}")
+        raise UsageError(
+            f"{name}: no format goes by {path.suffix or 'no suffix'!r}; name one with --input {{{','.join(_INPUTS)}}}"
+        )
     try:
         return path.read_bytes(), known
     except OSError as error:

@@ -5,6 +5,7 @@ Owns the table; the standard formats are pyoxigraph's.
 
 from __future__ import annotations
 
+import io
 from typing import Any, TextIO
 
 from b12kg.errors import UsageError
@@ -35,13 +36,19 @@ def write_answer(answer: Any, format_: str | None, to: TextIO) -> int:
         if format_ not in (None, "turtle"):
             raise UsageError(f"a CONSTRUCT query answers with triples; they come as turtle, not {format_}")
         triples = sorted(answer, key=str)
-        to.write(serialize(triples, format=RdfFormat.TURTLE, prefixes=PREFIXES).decode())
+        turtle = io.BytesIO()
+        serialize(triples, turtle, format=RdfFormat.TURTLE, prefixes=PREFIXES)
+        to.write(turtle.getvalue().decode())
         return len(triples)
     if format_ == "turtle":
         raise UsageError("this query answers with rows; they come as table, csv, tsv, json or xml")
     if format_ not in (None, "table"):
-        standard = QueryResultsFormat.from_extension("srj" if format_ == "json" else "srx" if format_ == "xml" else format_)
-        data = answer.serialize(format=standard)
+        standard = QueryResultsFormat.from_extension(
+            "srj" if format_ == "json" else "srx" if format_ == "xml" else format_
+        )
+        buffer = io.BytesIO()
+        answer.serialize(buffer, format=standard)
+        data = buffer.getvalue()
         to.write(data.decode())
         again = parse_query_results(data, format=standard)
         return sum(1 for _ in again) if isinstance(again, QuerySolutions) else int(bool(again))
@@ -51,8 +58,9 @@ def write_answer(answer: Any, format_: str | None, to: TextIO) -> int:
     names = [variable.value for variable in answer.variables]
     rows = [[_words(row[name]) for name in names] for row in answer]
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    for row in (names, ["-" * width for width in widths], *rows):
-        to.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+    table = (names, ["-" * width for width in widths], *rows)
+    cells = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in table]
+    to.writelines("  ".join(row).rstrip() + "\n" for row in cells)
     to.write(f"{len(rows)} row{'' if len(rows) == 1 else 's'}\n")
     return len(rows)
 

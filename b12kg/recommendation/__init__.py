@@ -322,6 +322,7 @@ class Recommendation:
             "precondition": None,
         }
         timings: list[JsonValue] = []
+        editorial = [*offer.editorial, *(reason for component in offer.components for reason in component.editorial)]
         stated_by: dict[str, list[str]] = {}
         for component in offer.components:
             values: dict[str, JsonValue] = dict(component.values)
@@ -339,12 +340,15 @@ class Recommendation:
                     form["duration"] = {"text": component.text, **values}
                 case _:
                     form[component.kind] = component.text
-        return form | {
-            "timing": timings,
-            "statedBy": {kind: sorted(set(passages)) for kind, passages in stated_by.items()},
-            "passages": list(offer.passages),
-            "editorial": [*offer.editorial, *(reason for c in offer.components for reason in c.editorial)],
-        }
+        form["timing"] = timings
+        form["statedBy"] = {kind: _texts(sorted(set(passages))) for kind, passages in stated_by.items()}
+        form["passages"] = list(offer.passages)
+        form["editorial"] = list(editorial)
+        return form
+
+
+def _texts(texts: Iterable[str]) -> list[JsonValue]:
+    return [*texts]
 
 
 def _warning(problem: Problem) -> JsonValue:

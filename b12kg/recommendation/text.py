@@ -134,7 +134,9 @@ class _Page:
             yield from self.wrap(f"- {words}", "  ", "    ")
 
     def conflict(self, answer: Answer) -> Iterator[str]:
-        yield from self.wrap("The source contradicts itself for this patient, and nothing in it says which holds:", "  ")
+        yield from self.wrap(
+            "The source contradicts itself for this patient, and nothing in it says which holds:", "  "
+        )
         sides: list[list[RuleFinding]] = []
         for finding in answer.rules:
             offers = set(finding.rule.offers)
@@ -279,7 +281,12 @@ class _Page:
     def wrap(self, words: str, indent: str = "", then: str | None = None) -> list[str]:
         later = indent if then is None else then
         return textwrap.wrap(
-            words, self.width, initial_indent=indent, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+            words,
+            self.width,
+            initial_indent=indent,
+            subsequent_indent=later,
+            break_long_words=False,
+            break_on_hyphens=False,
         )
 
     def beside(self, columns: Sequence[Sequence[str]]) -> Iterator[str]:

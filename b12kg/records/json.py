@@ -91,7 +91,9 @@ class _Reader:
             for path, entry in self.entries(document, key):
                 name = self.name(path, entry, key, self.guideline.concepts)
                 if name is not None:
-                    statements.append(Statement(name, present, path, self.date(path, entry, "on"), self.source(path, entry)))
+                    statements.append(
+                        Statement(name, present, path, self.date(path, entry, "on"), self.source(path, entry))
+                    )
         for path, entry in self.entries(document, "treatments"):
             self.append(statements, self.treatment(path, entry))
         measurements: list[Measurement] = []
@@ -125,7 +127,9 @@ class _Reader:
 
     def as_of(self, document: Mapping[str, object], given: date | None) -> date:
         if "asOf" not in document and given is None:
-            self.problem("asOf", "missing: nothing says on which date the record is read", accepted="a date, YYYY-MM-DD")
+            self.problem(
+                "asOf", "missing: nothing says on which date the record is read", accepted="a date, YYYY-MM-DD"
+            )
         stated = self.date("", document, "asOf")
         # Such a record is never answered; the latest of all dates lets its other dates be looked at.
         return stated or given or date.max
@@ -174,9 +178,7 @@ class _Reader:
                 place = f"{path}.{key}" if path else str(key)
                 self.problem(place, "unknown key", accepted=meant + ", ".join(accepted))
 
-    def name(
-        self, path: str, entry: Mapping[str, object], key: str, accepted: Mapping[str, object]
-    ) -> str | None:
+    def name(self, path: str, entry: Mapping[str, object], key: str, accepted: Mapping[str, object]) -> str | None:
         """The name that an entry is about, if it is one that belongs into this list."""
         found = entry.get("of")
         if not isinstance(found, str):
@@ -215,7 +217,9 @@ class _Reader:
         meaning = statuses[status]
         if started is not None and not meaning.has_begun:
             begun = ", ".join(sorted(name for name, other in statuses.items() if other.has_begun))
-            self.problem(f"{path}.startedOn", f"a treatment that is {status} has no start", started, f"a status of {begun}")
+            self.problem(
+                f"{path}.startedOn", f"a treatment that is {status} has no start", started, f"a status of {begun}"
+            )
         return Statement(meaning.concept, meaning.present, path, on, source, (name, status), started)
 
     def measurement(self, path: str, entry: Mapping[str, object]) -> Measurement | None:

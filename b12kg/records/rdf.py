@@ -64,7 +64,7 @@ def _parse(text: str, format: str) -> Graph:
 
     try:
         return Graph().parse(data=text, format=format, publicID=RECORDS)
-    except Exception as error:  # noqa: BLE001 - each parser of rdflib raises kinds of its own
+    except Exception as error:
         message = " ".join(str(error).split())[:200]
         raise InvalidRecord([Problem("record", f"not {format}: {message}")]) from error
 
@@ -102,13 +102,7 @@ class _Reader:
     def __init__(self, graph: Graph, guideline: Guideline) -> None:
         self.graph = graph
         self.problems: list[Problem] = []
-        things = (
-            *guideline.concepts.values(),
-            *guideline.quantities.values(),
-            *guideline.treatments.values(),
-            *guideline.circumstances.values(),
-        )
-        self.names = {thing.iri: thing.name for thing in things}
+        self.names = {iri: name for name, iri in guideline.iris_of_names().items()}
         self.seen: set[Node] = set()
 
     def record(self) -> dict[str, object]:
@@ -202,8 +196,7 @@ def record_graph(record: Record, guideline: Guideline) -> Graph:
 
     graph = Graph()
     graph.bind("b12", B12)
-    things = (guideline.concepts, guideline.quantities, guideline.treatments, guideline.circumstances)
-    iris = {name: URIRef(thing.iri) for known in things for name, thing in known.items()}
+    iris = {name: URIRef(iri) for name, iri in guideline.iris_of_names().items()}
     top = URIRef(record.id if ":" in record.id else RECORDS + quote(record.id, safe=""))
     document = record.to_dict()
     graph.add((top, URIRef(RDF + "type"), URIRef(B12 + "Record")))

@@ -11,6 +11,7 @@ from typing import Any, get_args
 from b12kg.guideline import Guideline, Treatment
 from b12kg.iris import B12, XSD
 from b12kg.record import Comparator
+from b12kg.units import spellings
 
 # The address of the shipped context, by which a record may name it; it is never fetched.
 CONTEXT = B12 + "record.context.jsonld"
@@ -38,7 +39,10 @@ def json_schema(guideline: Guideline) -> dict[str, Any]:
             {
                 "of": {"const": quantity.name, "description": quantity.definition},
                 "value": {"type": "number"},
-                "unit": {"type": "string", "examples": list(quantity.factors), "description": "UCUM."},
+                "unit": {
+                    "enum": [text for unit in quantity.factors for text in spellings(unit)],
+                    "description": "UCUM.",
+                },
                 "comparator": {"enum": list(get_args(Comparator)), "description": "Where only a bound is known."},
                 **dated,
             },
@@ -99,8 +103,7 @@ def jsonld_context(guideline: Guideline) -> dict[str, Any]:
     >>> jsonld_context(load_guideline())["@context"]["asOf"]["@type"]
     'http://www.w3.org/2001/XMLSchema#date'
     """
-    things = (guideline.concepts, guideline.quantities, guideline.treatments, guideline.circumstances)
-    names = {name: thing.iri for known in things for name, thing in sorted(known.items())}
+    names = dict(sorted(guideline.iris_of_names().items()))
     lists = {
         "present": {"@id": B12 + "present", "@type": "@vocab"},
         "absent": {"@id": B12 + "absent", "@type": "@vocab"},

