@@ -39,8 +39,12 @@ def owl_graph(guideline: Guideline) -> Graph:
     from rdflib import Graph, Literal, URIRef
     from rdflib.compare import to_canonical_graph
 
-    merged = Graph()
+    merged = Graph(bind_namespaces="none")
     merged += to_canonical_graph(guideline.graph())
+    used = {str(term) for triple in merged for term in triple}
+    for prefix, namespace in sorted(guideline.graph().namespaces()):
+        if any(term.startswith(namespace) for term in used):
+            merged.bind(prefix, namespace)
     type_, ontology_class = URIRef(RDF + "type"), URIRef(OWL + "Ontology")
     modules = sorted(merged.subjects(type_, ontology_class))
     versions = {module: _one(merged, module, OWL + "versionIRI") for module in modules}
@@ -64,7 +68,7 @@ def owl_graph(guideline: Guideline) -> Graph:
         merged.add((whole, URIRef(DCTERMS + "source"), versions[module]))
         for license_ in merged.objects(module, URIRef(DCTERMS + "license")):
             merged.add((whole, URIRef(DCTERMS + "license"), license_))
-    return _in_order(merged, guideline.graph())
+    return merged
 
 
 def write_owl(guideline: Guideline, folder: Path) -> tuple[Path, ...]:
@@ -83,12 +87,46 @@ def write_owl(guideline: Guideline, folder: Path) -> tuple[Path, ...]:
     ['droracle-2025.owl', 'droracle-2025.ttl']
     """
     graph = owl_graph(guideline)
-    written = []
-    for suffix, format_ in (("owl", "xml"), ("ttl", "turtle")):
-        path = folder / f"{guideline.id}.{suffix}"
-        path.write_bytes(graph.serialize(format=format_, encoding="utf-8"))
-        written.append(path)
-    return tuple(written)
+    written = (folder / f"{guideline.id}.owl", folder / f"{guideline.id}.ttl")
+    for path, write in zip(written, (_rdf_xml, _turtle), strict=True):
+        path.write_bytes(write(graph))
+    return written
+
+
+def _rdf_xml(graph: Graph) -> bytes:
+    """By subject, the header first. Written by pyoxigraph: rdflib's order of subjects follows the hash seed."""
+    from pyoxigraph import RdfFormat, parse, serialize
+    from rdflib import OWL, RDF
+
+    headers = {f"{header.n3()} " for header in graph.subjects(RDF.type, OWL.Ontology)}
+    lines = graph.serialize(format="nt").splitlines(keepends=True)
+    lines.sort(key=lambda line: (not line.startswith(tuple(headers)), line.startswith("_:"), line))
+    written = serialize(
+        parse("".join(lines), format=RdfFormat.N_TRIPLES),
+        format=RdfFormat.RDF_XML,
+        prefixes={prefix: str(namespace) for prefix, namespace in graph.namespaces()},
+    )
+    assert written is not None  # None only where an output is given
+    return written
+
+
+def _turtle(graph: Graph) -> bytes:
+    """The header first, then properties, then all else by name, class expressions nested."""
+    from io import BytesIO
+
+    from rdflib import OWL
+    from rdflib.plugins.serializers.turtle import TurtleSerializer
+
+    writer = TurtleSerializer(graph)
+    writer.topClasses = [
+        OWL.Ontology,
+        OWL.AnnotationProperty,
+        OWL.ObjectProperty,
+        OWL.DatatypeProperty,
+    ]
+    stream = BytesIO()
+    writer.serialize(stream, encoding="utf-8")
+    return stream.getvalue()
 
 
 def _namespace(iri: Node) -> str:
@@ -104,18 +142,3 @@ def _one(graph: Graph, subject: Node, property_: str) -> Node:
             [Problem(str(subject), f"one {property_} is needed", ", ".join(map(str, found)) or "none")]
         )
     return found[0]
-
-
-def _in_order(graph: Graph, prefixes: Graph) -> Graph:
-    """The same triples added from first to last, with the prefixes that the modules use.
-
-    rdflib's RDF/XML writer goes by the order of adding, its Turtle writer sorts by itself.
-    """
-    from rdflib import Graph
-
-    ordered = Graph(bind_namespaces="none")
-    for prefix, namespace in sorted(prefixes.namespaces()):
-        ordered.bind(prefix, namespace)
-    for triple in sorted(graph):
-        ordered.add(triple)
-    return ordered
