@@ -52,12 +52,13 @@ class ExecutableGuideline:
         """What the guideline gives for a record: every decision, explained.
 
         Args:
-            record: a mapping as in the JSON format, the text of a record, or a path to one.
-            format: json, turtle, nt or jsonld; of a text. A path's suffix says its format.
+            record: a mapping as in the JSON format, the path of a file, or its content as bytes.
+            format: json, turtle, nt or jsonld, where no suffix of a path says it.
             as_of: the date for a record that states none.
 
         Raises:
             InvalidRecord: the record is not answered; every reason is given.
+            UsageError: the format is unknown, or the file cannot be read.
             ReasonerError: Java did not start, or the reasoner failed.
 
         >>> answer = load().recommend({"id": "urn:example:p", "asOf": "2026-01-15", "absent": ["VitaminB12Deficiency"]})

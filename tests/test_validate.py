@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from datetime import date
 from pathlib import Path
@@ -268,7 +269,7 @@ def test_impossible_values_are_errors(of: str, value: float, unit: str, message:
     ("of", "value", "unit", "found"),
     [
         ("DistalIleumResected", 4001, "mm", "400.1 cm"),
-        ("Homocysteine", 0.5, "umol/L", "0.5 umol/L"),
+        ("Homocysteine", 0.5, "umol/L", "0.5"),
         ("Homocysteine", 501, "µmol/L", "501"),
         ("Hematocrit", 0.04, "L/L", "4"),
         ("Hematocrit", 76, "%", "76"),
@@ -390,10 +391,8 @@ def test_a_single_misspelt_target_is_noticed(tmp_path: Path, guideline: Guidelin
         text.replace("sh:targetClass clin:Hematocrit", "sh:targetClass clin:Hematocritt"),
     )
     record, _ = read({"id": "p", "asOf": "2026-01-15", "measurements": [hematocrit(-3)]}, guideline)
-    try:
+    with contextlib.suppress(InvalidGuideline):
         assert validate(record, blind) != []
-    except InvalidGuideline:
-        pass
 
 
 @pytest.mark.xfail(reason="the bound is not looked at, only the number")

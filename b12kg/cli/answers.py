@@ -5,6 +5,7 @@ Owns the table; the standard formats are pyoxigraph's.
 
 from __future__ import annotations
 
+import csv
 import io
 from typing import Any, TextIO
 
@@ -25,10 +26,8 @@ def write_answer(answer: Any, format_: str | None, to: TextIO) -> int:
     from pyoxigraph import (
         QueryBoolean,
         QueryResultsFormat,
-        QuerySolutions,
         QueryTriples,
         RdfFormat,
-        parse_query_results,
         serialize,
     )
 
@@ -50,8 +49,7 @@ def write_answer(answer: Any, format_: str | None, to: TextIO) -> int:
         answer.serialize(buffer, format=standard)
         data = buffer.getvalue()
         to.write(data.decode())
-        again = parse_query_results(data, format=standard)
-        return sum(1 for _ in again) if isinstance(again, QuerySolutions) else int(bool(again))
+        return _count(data, standard)
     if isinstance(answer, QueryBoolean):
         to.write(f"{'yes' if answer else 'no'}\n")
         return int(bool(answer))
@@ -63,6 +61,16 @@ def write_answer(answer: Any, format_: str | None, to: TextIO) -> int:
     to.writelines("  ".join(row).rstrip() + "\n" for row in cells)
     to.write(f"{len(rows)} row{'' if len(rows) == 1 else 's'}\n")
     return len(rows)
+
+
+def _count(data: bytes, format_: Any) -> int:
+    """The rows in serialized results; 1 or 0 for a boolean."""
+    from pyoxigraph import QueryResultsFormat, QuerySolutions, parse_query_results
+
+    if format_ == QueryResultsFormat.CSV:  # which no parser of results reads, since it drops the terms' kinds
+        return sum(1 for _ in csv.reader(io.StringIO(data.decode()))) - 1
+    again = parse_query_results(data, format=format_)
+    return sum(1 for _ in again) if isinstance(again, QuerySolutions) else int(bool(again))
 
 
 def _words(term: Any) -> str:

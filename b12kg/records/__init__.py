@@ -27,8 +27,8 @@ def read(
     """The record, as far as it can be read, and everything that is wrong with how it is written.
 
     Args:
-        record: a mapping as in the JSON format, the text of a record, or a path to one.
-        format: json, turtle, nt or jsonld, of a text; a path's suffix says its format.
+        record: a mapping as in the JSON format, the path of a file, or its content as bytes.
+        format: json, turtle, nt or jsonld, where no suffix of a path says it.
         as_of: the date for a record that states none; what the record states counts first.
 
     Returns:
@@ -37,11 +37,14 @@ def read(
 
     Raises:
         InvalidRecord: it is not in that format at all.
-        UsageError: the format is unknown.
+        UsageError: the format is unknown, or the file cannot be read.
     """
-    if isinstance(record, Path):
-        format = SUFFIXES.get(record.suffix.lower(), record.suffix)
-        record = record.read_bytes()
+    if isinstance(record, str | Path):
+        format = SUFFIXES.get(Path(record).suffix.lower(), format)
+        try:
+            record = Path(record).read_bytes()
+        except OSError as error:
+            raise UsageError(f"{record}: {error.strerror}; the text of a record is passed as bytes") from error
     if isinstance(record, Mapping):
         return read_document(record, guideline, as_of)
     if format == "json":

@@ -1,0 +1,256 @@
+"""The command line as its user meets it: what it prints, where, and with which exit code."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from b12kg.cli import main
+from b12kg.resources import EXAMPLES
+from tests.test_second_guideline import SECOND
+
+SETTLED = str(EXAMPLES / "pernicious-anemia-ileal-resection.json")
+UNKNOWNS = str(EXAMPLES / "several-unknowns.json")
+CONFLICT = str(EXAMPLES / "conflict.json")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    try:
+        code = main(arguments)
+    except SystemExit as stop:
+        code = int(stop.code or 0)
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> str:
+    path = tmp_path / "broken.json"
+    path.write_text('{"id": "p", "asOf": "2026-01-15", "present": ["Nothing"]}')
+    return str(path)
+
+
+def test_text(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "recommend", CONFLICT)
+    assert (code, err) == (0, "")
+    assert "Maintenance treatment: CONFLICT IN THE SOURCE" in out
+    assert "content is pending human review" in out
+    assert "\033[" not in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_json_is_one_document_for_one_file_and_lines_for_several(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "recommend", "--format", "json", SETTLED)
+    assert code == 0
+    assert json.loads(out)["record"] == "urn:example:pernicious-anemia-ileal-resection"
+    code, out, _ = run(capsys, "recommend", "--format", "json", SETTLED, UNKNOWNS)
+    assert code == 0
+    assert [json.loads(line)["record"].rpartition(":")[2] for line in out.splitlines()] == [
+        "pernicious-anemia-ileal-resection",
+        "several-unknowns",
+    ]
+
+
+def test_the_same_bytes_each_time_and_from_turtle(capsys: pytest.CaptureFixture[str]) -> None:
+    _, first, _ = run(capsys, "recommend", "--format", "json", SETTLED)
+    _, second, _ = run(capsys, "recommend", "--format", "json", SETTLED)
+    assert first == second
+    _, turtle, _ = run(capsys, "recommend", "--format", "json", SETTLED.replace(".json", ".ttl"))
+    assert json.loads(turtle)["recordDigest"] == json.loads(first)["recordDigest"]
+    one, other = json.loads(first), json.loads(turtle)
+    assert {d: a["status"] for d, a in one["decisions"].items()} == {
+        d: a["status"] for d, a in other["decisions"].items()
+    }
+
+
+def test_an_invalid_record_among_others(capsys: pytest.CaptureFixture[str], broken: str) -> None:
+    code, out, err = run(capsys, "recommend", "--format", "json", broken, SETTLED)
+    assert code == 3
+    assert len(out.splitlines()) == 1
+    assert f"{broken} is not answered" in err
+    assert "present[0]: unknown name of a concept (found: Nothing" in err
+
+
+def test_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stdin:
+        buffer = io.BytesIO(b'{"id": "p", "present": ["PerniciousAnemia"]}')
+
+    monkeypatch.setattr("sys.stdin", Stdin)
+    code, out, _ = run(capsys, "recommend", "-", "--as-of", "2026-01-15", "--format", "json")
+    assert code == 0
+    assert json.loads(out)["asOf"] == "2026-01-15"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["recommend", "nowhere.json"], "nowhere.json: No such file or directory"),
+        (["recommend", "record.xml"], "no format goes by '.xml'"),
+        (["recommend", SETTLED, "--guideline", "nothing"], "no such guideline is shipped: droracle-2025"),
+        (["recommend", SETTLED, "--as-of", "yesterday"], "'yesterday' is no date; write YYYY-MM-DD"),
+        (["recommend", SETTLED, "--engine", "guess"], "invalid choice: 'guess'"),
+        (["query", "endingz"], "did you mean 'endings'?"),
+        (["query", "nowhere.rq"], "nowhere.rq: cannot be read"),
+        (["export", "-o", "/nowhere"], "'/nowhere' is no folder"),
+        ([], "required: COMMAND"),
+    ],
+)
+def test_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert code == 2
+    assert out == ""
+    assert message in err
+
+
+def test_an_invalid_guideline(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "broken.ttl").write_text("nothing.")
+    code, out, err = run(capsys, "recommend", SETTLED, "--guideline", str(tmp_path))
+    assert (code, out) == (4, "")
+    assert "broken.ttl: not Turtle" in err
+
+
+def test_another_guideline(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    record.write_text('{"id": "r", "asOf": "2026-01-15", "present": ["Flu"]}')
+    code, out, _ = run(capsys, "recommend", str(record), "--guideline", str(SECOND))
+    assert code == 0
+    assert "Sage tea" in out
+
+
+def test_validate(capsys: pytest.CaptureFixture[str], broken: str) -> None:
+    code, out, _ = run(capsys, "validate", SETTLED, broken)
+    assert code == 3
+    assert out.splitlines()[0] == f"{SETTLED}: valid"
+    assert out.splitlines()[1] == f"{broken}: invalid"
+    assert out.splitlines()[2].startswith("  error: present[0]: unknown name of a concept")
+    code, out, _ = run(capsys, "validate", "--format", "json", broken)
+    assert code == 3
+    assert json.loads(out)["problems"][0]["path"] == "present[0]"
+
+
+def test_a_warning_is_answered_and_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    measured = '[{"of": "Hematocrit", "value": 0.42, "unit": "%"}]'
+    record.write_text(f'{{"id": "r", "asOf": "2026-01-15", "measurements": {measured}}}')
+    code, out, _ = run(capsys, "validate", str(record))
+    assert code == 0
+    assert "warning: measurements[0]: outside 5 to 75 %" in out
+    code, out, _ = run(capsys, "recommend", str(record))
+    assert code == 0
+    assert "! Odd in the record: measurements[0]: outside 5 to 75 %" in out
+    _, out, _ = run(capsys, "recommend", str(record), "--format", "json")
+    assert json.loads(out)["notices"][0]["kind"] == "warning"
+
+
+# ---- queries -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def query(tmp_path: Path) -> Any:
+    def write(text: str) -> str:
+        path = tmp_path / "q.rq"
+        path.write_text("PREFIX b12: <https://w3id.org/b12kg/>\n" + text)
+        return str(path)
+
+    return write
+
+
+COUNT = "SELECT (COUNT(?rule) AS ?rules) { ?rule a b12:Rule }"
+
+
+def test_query_of_a_file(capsys: pytest.CaptureFixture[str], query: Any) -> None:
+    code, out, _ = run(capsys, "query", query(COUNT))
+    assert code == 0
+    assert out.splitlines() == ["rules", "-----", "21", "1 row"]
+
+
+@pytest.mark.parametrize(
+    ("format_", "text"),
+    [("csv", "rules\r\n21"), ("tsv", "?rules\n21"), ("json", '"value":"21"'), ("xml", "<sparql")],
+)
+def test_query_formats(capsys: pytest.CaptureFixture[str], query: Any, format_: str, text: str) -> None:
+    code, out, _ = run(capsys, "query", query(COUNT), "--format", format_)
+    assert code == 0
+    assert text in out
+
+
+def test_ask_and_construct(capsys: pytest.CaptureFixture[str], query: Any) -> None:
+    assert run(capsys, "query", query("ASK { ?rule a b12:Rule }"))[1] == "yes\n"
+    code, out, _ = run(
+        capsys, "query", query("CONSTRUCT { ?r a b12:Rule } WHERE { ?r b12:modality b12:forbids ; a b12:Rule }")
+    )
+    assert code == 0
+    assert "folic-acid-after-b12" in out
+    code, _, err = run(capsys, "query", query("CONSTRUCT { ?r a b12:Rule } WHERE { ?r a b12:Rule }"), "--format", "csv")
+    assert code == 2
+    assert "triples" in err
+
+
+def test_query_with_a_record(capsys: pytest.CaptureFixture[str], query: Any) -> None:
+    asked = "SELECT ?d { ?o a b12:Outcome ; b12:decision ?d ; b12:outcomeStatus b12:outcome-conflict } ORDER BY ?d"
+    code, out, _ = run(capsys, "query", query(asked), "--record", CONFLICT)
+    assert code == 0
+    assert [line.rpartition("/")[2] for line in out.splitlines()[2:-1]] == ["MaintenanceTreatment", "Preparation"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SELECT * { SERVICE <http://127.0.0.1:9/> { ?s ?p ?o } }", "SERVICE is refused"),
+        ("SELECT * { { SELECT * { SERVICE SILENT <http://127.0.0.1:9/> { ?s ?p ?o } } } }", "SERVICE is refused"),
+        ("SELECT * { FILTER EXISTS { SERVICE <http://127.0.0.1:9/> { ?s ?p ?o } } }", "SERVICE is refused"),
+        ("SELECT * FROM <http://127.0.0.1:9/> { ?s ?p ?o }", "FROM is refused"),
+        ("ASK FROM NAMED <file:///etc/hostname> { ?s ?p ?o }", "FROM is refused"),
+        ("LOAD <http://127.0.0.1:9/>", "not a SPARQL query"),
+        ("DELETE WHERE { ?s ?p ?o }", "not a SPARQL query"),
+        ("SELECT * {", "not a SPARQL query"),
+    ],
+)
+def test_a_query_that_reaches_out_is_refused(
+    capsys: pytest.CaptureFixture[str], query: Any, text: str, message: str
+) -> None:
+    code, out, err = run(capsys, "query", query(text))
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_a_word_in_a_string_is_no_service(capsys: pytest.CaptureFixture[str], query: Any) -> None:
+    code, _, _ = run(capsys, "query", query("SELECT * { ?s ?p 'SERVICE <http://127.0.0.1:9/> {} FROM' }  # LOAD"))
+    assert code == 0
+
+
+def test_a_violation_query_with_rows_is_a_finding(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "any-violation.rq"
+    path.write_text(
+        "# id:        any-violation\n# kind:      violation\nSELECT ?entity { ?entity a <https://w3id.org/b12kg/Rule> }"
+    )
+    assert run(capsys, "query", str(path))[0] == 1
+    path.write_text("# id:        any-violation\n# kind:      violation\nSELECT ?entity { ?entity a <urn:nothing> }")
+    assert run(capsys, "query", str(path))[0] == 0
+
+
+def test_queries_are_listed_with_their_question(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "queries", "--group", "decide")
+    assert code == 0
+    assert len(out.splitlines()) == 9
+    assert "On which offers do all remaining rules agree?" in out
+
+
+def test_schema_and_context(capsys: pytest.CaptureFixture[str]) -> None:
+    assert json.loads(run(capsys, "schema")[1])["type"] == "object"
+    assert "@context" in json.loads(run(capsys, "schema", "--context")[1])
+
+
+def test_export(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, _ = run(capsys, "export", "-o", str(tmp_path))
+    assert code == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["droracle-2025.owl", "droracle-2025.ttl"]
+    assert len(out.splitlines()) == 2
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--version")[1] == "b12kg 0.1.0\n"
