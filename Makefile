@@ -5,7 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint wheel clean
+.PHONY: demo test wheel clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/b12kg recommend ontology/examples/pernicious-anemia-ileal-resection.json
@@ -19,11 +19,12 @@ test: .venv/test.stamp
 wheel: .venv/test.stamp
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist .
 
-.venv/bin/python:
-	$(PYTHON) -m venv .venv
+.venv/made.stamp:
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+	@touch $@
 
-.venv/demo.stamp: pyproject.toml | .venv/bin/python
+.venv/demo.stamp: pyproject.toml | .venv/made.stamp
 	$(BIN)/pip install -q --editable .
 	@touch $@
 

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from b12kg.errors import (
@@ -40,7 +41,7 @@ __all__ = [
 ]
 
 
-def load(where: str | None = None) -> ExecutableGuideline:
+def load(where: str | Path | None = None) -> ExecutableGuideline:
     """A guideline that answers records; see :func:`b12kg.recommend.load`."""
     from b12kg.recommend import load as load_executable
 

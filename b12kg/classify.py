@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from b12kg.errors import ReasonerError
+from b12kg.errors import InvalidGuideline, Problem, ReasonerError
 from b12kg.expression import (
     Class,
     ClassExpression,
@@ -70,7 +70,8 @@ class Reasoner:
     """HermiT over one guideline; its answers are the definition that every engine is held to.
 
     Raises:
-        ReasonerError: Java or HermiT did not start, or the guideline is inconsistent.
+        ReasonerError: Java or HermiT did not start.
+        InvalidGuideline: the guideline is inconsistent.
     """
 
     def __init__(self, guideline: Guideline) -> None:
@@ -85,7 +86,7 @@ class Reasoner:
         self._hermit = java("org.semanticweb.HermiT.Reasoner")(java("org.semanticweb.HermiT.Configuration")(), ontology)
         self._lock = threading.Lock()  # HermiT answers one question at a time
         if not self._hermit.isConsistent():
-            raise ReasonerError(f"{guideline.id} is inconsistent: no patient can exist under it")
+            raise InvalidGuideline([Problem(guideline.id, "inconsistent: no patient can exist under its axioms")])
 
     def possible(self, patient: ClassExpression) -> bool:
         """Whether any patient can be in the expression."""

@@ -389,8 +389,8 @@ def load_guideline(where: str | Path | None = None) -> Guideline:
     """
     folder = _folder(where)
     files = _modules(folder)
-    own_shapes = folder / "shapes.ttl"
-    shapes = (SHAPES / "record.ttl", *((own_shapes,) if own_shapes.is_file() else ()))
+    beside = [SHAPES / path.name for path in files if path.parent == ONTOLOGY]
+    shapes = tuple(path for path in (SHAPES / "record.ttl", *beside, folder / "shapes.ttl") if path.is_file())
     return _Reader(_parse(files), files, shapes, _digest(folder, files)).guideline()
 
 

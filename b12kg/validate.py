@@ -36,10 +36,15 @@ def validate(record: Record, guideline: Guideline) -> list[Problem]:
     return sorted({*_by_shapes(record, guideline), *_straddling(record, guideline)}, key=_place)
 
 
-def _place(problem: Problem) -> tuple[str, int, str]:
+def _place(problem: Problem) -> tuple[int, int, str]:
+    """By the order in which a record is written."""
     head, _, rest = problem.path.partition("[")
     number = rest.partition("]")[0]
-    return head, int(number) if number.isdigit() else -1, str(problem)
+    known = head in _ORDER
+    return _ORDER.index(head) if known else -1, int(number) if number.isdigit() else -1, str(problem)
+
+
+_ORDER = ("present", "absent", "measurements", "treatments", "outsideSource")
 
 
 # ---- by shapes ---------------------------------------------------------------------------------
@@ -49,19 +54,26 @@ def _by_shapes(record: Record, guideline: Guideline) -> Iterator[Problem]:
     from pyshacl import validate as shacl
     from rdflib import URIRef
 
-    graph, shapes = normal_form(record, guideline), _shapes(guideline.shapes)
-    target, a = URIRef(SH + "targetClass"), URIRef(RDF + "type")
-    if not any((None, a, class_) in graph for class_ in shapes.objects(None, target)):
-        raise InvalidGuideline(
-            [Problem(", ".join(path.name for path in guideline.shapes), "no shape looks at any part of a record")]
-        )
+    graph, shapes = normal_form(record, guideline), _shapes(guideline.digest, guideline.shapes)
+    a = URIRef(RDF + "type")
+    targets = {str(class_) for class_ in shapes.objects(None, URIRef(SH + "targetClass"))}
+    known = {B12 + class_ for class_ in ("Record", "Statement", "Readings")}
+    known |= {quantity.iri for quantity in guideline.quantities.values()}
+    if B12 + "Record" not in targets or not targets <= known:
+        # A shape whose target is misspelt looks at nothing, and so accepts everything.
+        odd = ", ".join(sorted(targets - known)) or "none looks at b12:Record"
+        places = ", ".join(path.name for path in guideline.shapes)
+        raise InvalidGuideline([Problem(places, "a shape looks at no part of a record", odd, ", ".join(sorted(known)))])
     _, report, _ = shacl(graph, shacl_graph=shapes, inference="none", advanced=False, js=False, meta_shacl=False)
-    for result in report.subjects(a, URIRef(SH + "ValidationResult")):
-        yield from _problems(record, guideline, graph, report, result)
+    results = report.subjects(a, URIRef(SH + "ValidationResult"))
+    problems = [_problem(record, guideline, graph, report, result) for result in results]
+    impossible = {problem.path for problem in problems if problem.severity == "error"}
+    # What is impossible is not said to be odd as well.
+    yield from (p for p in problems if p.severity == "error" or p.path not in impossible)
 
 
 @lru_cache(maxsize=4)
-def _shapes(paths: tuple[Path, ...]) -> Graph:
+def _shapes(digest: str, paths: tuple[Path, ...]) -> Graph:
     from rdflib import Graph
 
     graph = Graph()
@@ -70,7 +82,7 @@ def _shapes(paths: tuple[Path, ...]) -> Graph:
     return graph
 
 
-def _problems(record: Record, guideline: Guideline, graph: Graph, report: Graph, result: Node) -> Iterator[Problem]:
+def _problem(record: Record, guideline: Guideline, graph: Graph, report: Graph, result: Node) -> Problem:
     from rdflib import URIRef
 
     def of(property_: str) -> Node | None:
@@ -82,16 +94,24 @@ def _problems(record: Record, guideline: Guideline, graph: Graph, report: Graph,
     concept = next((name for name, c in guideline.concepts.items() if c.iri == str(value)), None)
     if concept is not None:
         direct = of("resultPath") == URIRef(B12 + "statesPresent")
-        yield _contradiction(record, guideline, concept, message, direct)
-        return
+        return _contradiction(record, guideline, concept, message, direct)
     paths = sorted(str(path) for path in graph.objects(focus, URIRef(B12 + "path")))
     found = "" if value is None else str(value)
-    if unit := graph.value(focus, URIRef(B12 + "unit")):
-        found = f"{found} {unit}"
+    measured = [m for m in record.measurements if [m.path] == paths]
+    if measured and of("resultPath") in {URIRef(B12 + bound) for bound in ("value", "below", "above")}:
+        found = _as_reported(measured[0], guideline)
     readings = sorted(str(reading) for reading in graph.objects(focus, URIRef(B12 + "reading")))
     if readings:
         found = f"{' and '.join(readings)} at {' and '.join(paths)}"
-    yield Problem(paths[-1] if paths else "record", message, found, "", severity)
+    return Problem(paths[-1] if paths else "record", message, found, "", severity)
+
+
+def _as_reported(measurement: Measurement, guideline: Guideline) -> str:
+    """The value as it stands in the record, and what that is in the canonical unit if it is another."""
+    unit = guideline.quantities[measurement.of].unit
+    reported = f"{measurement.comparator or ''}{measurement.value:f} {measurement.unit}"
+    same = measurement.unit == unit
+    return reported if same else f"{reported}, which is {measurement.canonical.normalize():f} {unit}"
 
 
 def _contradiction(record: Record, guideline: Guideline, concept: str, message: str, direct: bool) -> Problem:
@@ -156,7 +176,10 @@ def normal_form(record: Record, guideline: Guideline) -> Graph:
         elif isinstance(entry, Measurement):
             quantity = guideline.quantities[entry.of]
             graph.add((place, a, URIRef(quantity.iri)))
-            add(place, "value", Literal(f"{entry.canonical:f}", datatype=decimals))
+            value = Literal(f"{entry.canonical:f}", datatype=decimals)
+            add(place, "value", value)
+            if entry.comparator in ("<", ">"):
+                add(place, "below" if entry.comparator == "<" else "above", value)
             add(place, "unit", Literal(quantity.unit))
     for key, readings in _readings(record.measurements):
         place = node(key)

@@ -15,6 +15,7 @@ import pytest
 from rdflib import OWL, RDF, RDFS, BNode, Graph, Literal, URIRef
 from rdflib.compare import isomorphic
 
+import b12kg
 from b12kg.errors import InvalidGuideline
 from b12kg.export import owl_graph, write_owl
 from b12kg.guideline import Guideline, load_guideline
@@ -77,7 +78,7 @@ def seen(exported: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory) -
 def test_the_ontology_is_owl_2_dl(seen: dict[str, dict[str, Any]], file: str) -> None:
     assert seen[file]["violations"] == []
     assert seen[file]["ontology"] == "https://w3id.org/b12kg/droracle-2025"
-    assert seen[file]["version"] == "https://w3id.org/b12kg/0.1.0/droracle-2025"
+    assert seen[file]["version"] == f"{B12}{b12kg.__version__}/droracle-2025"
 
 
 @needs_owlapi

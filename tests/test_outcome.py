@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 
@@ -69,7 +70,7 @@ def test_nothing_possible_is_an_error() -> None:
 
 def test_states_of_a_rule() -> None:
     applies, over = ending("recommended", "x", r=frozenset()), ending("recommended", "x", r=frozenset({"s"}))
-    applies = Ending(*[getattr(applies, name) for name in applies.__slots__[:5]], {}, False)  # type: ignore[attr-defined]
+    applies = dataclasses.replace(applies, overridden={})
     none = ending("not-applicable")
     one, two = filling("0"), filling("1")
     assert state_of("r", [(one, applies), (two, applies)]) == "applies"
@@ -77,9 +78,9 @@ def test_states_of_a_rule() -> None:
     assert state_of("r", [(one, applies), (two, over)]) == "applies"
     assert state_of("r", [(one, none), (two, over)]) == "unknown"
     assert state_of("r", [(one, none)]) == "excluded"
-    assert overriders_of("r", [(one, applies), (two, over)]) == (frozenset(), {"s"})
-    assert overriders_of("r", [(one, over), (two, over)]) == ({"s"}, frozenset())
-    assert overriders_of("r", [(one, none), (two, over)]) == ({"s"}, frozenset())
+    assert overriders_of("r", [(one, applies), (two, over)]) == (frozenset(), frozenset({"s"}))
+    assert overriders_of("r", [(one, over), (two, over)]) == (frozenset({"s"}), frozenset())
+    assert overriders_of("r", [(one, none), (two, over)]) == (frozenset({"s"}), frozenset())
 
 
 @given(

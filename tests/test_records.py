@@ -259,7 +259,7 @@ QUANTITY = {"of": "Hematocrit", "value": 40, "unit": "%"}
         pytest.param(
             {"present": ["DistalIleumResected"]},
             "present[0]",
-            "DistalIleumResected is a quantity: it goes under measurements, with a value and a unit",
+            "DistalIleumResected is a quantity, which goes under measurements",
             "DistalIleumResected",
             "",
             id="quantity present",
@@ -267,7 +267,7 @@ QUANTITY = {"of": "Hematocrit", "value": 40, "unit": "%"}
         pytest.param(
             {"absent": ["DistalIleumResected"]},
             "absent[0]",
-            "DistalIleumResected is a quantity: it goes under measurements, with a value and a unit",
+            "DistalIleumResected is a quantity, which goes under measurements",
             "DistalIleumResected",
             "",
             id="quantity absent",
@@ -307,7 +307,7 @@ QUANTITY = {"of": "Hematocrit", "value": 40, "unit": "%"}
         pytest.param(
             {"outsideSource": ["Hematocrit"]},
             "outsideSource[0]",
-            "Hematocrit is a quantity: it goes under measurements",
+            "Hematocrit is a quantity, which goes under measurements",
             "Hematocrit",
             "",
             id="quantity outside",
@@ -649,7 +649,7 @@ def refused(text: str, format: str = "turtle") -> tuple[Problem, ...]:
         ),
         pytest.param(HEAD + "; .. ", "not turtle", id="not Turtle"),
         pytest.param(HEAD + "; b12:present " + "[" * 5000, "not turtle", id="nested"),
-        pytest.param('<?xml version="1.0"?><rdf:RDF/>', "not turtle", id="XML"),
+        pytest.param('<?xml version="1.0"?><rdf:RDF/>', "RDF/XML is not read", id="XML"),
     ],
 )
 def test_turtle_that_is_no_record(text: str, words: str) -> None:
@@ -674,7 +674,7 @@ def test_a_context_is_not_fetched(context: object, monkeypatch: pytest.MonkeyPat
     for form in (LEAST | {"@context": context}, LEAST | {"present": [{"of": "PerniciousAnemia", "@context": context}]}):
         (problem,) = refused(json.dumps(form), "jsonld")
         assert "@context" in problem.path
-        assert "not fetched" in problem.message
+        assert "not fetched" in problem.message or problem.message == "unknown key"
 
 
 def test_a_record_without_a_context_and_with_the_shipped_one_are_the_same_json_ld() -> None:
@@ -900,10 +900,9 @@ def test_a_small_number_survives_the_way_through_rdf() -> None:
     assert again.measurements[0].value == Decimal("1e-7")
 
 
-# ---- known defects: strict, so that whoever mends one takes its mark away ------------------------
+# ---- what once went wrong ---------------------------------------------------------------------------
 
 
-@pytest.mark.xfail(reason="JSON-LD drops a key that its context does not know, without a word")
 @pytest.mark.parametrize(
     "form",
     [
@@ -917,18 +916,15 @@ def test_json_ld_drops_no_key(form: dict[str, Any]) -> None:
     assert refused(json.dumps(LEAST | form), "jsonld")
 
 
-@pytest.mark.xfail(reason="rdflib leaves out a name that makes no valid IRI; the patient loses the finding")
 def test_json_ld_drops_no_name() -> None:
     assert refused(json.dumps(LEAST | {"present": ["Pernicious Anemia"]}), "jsonld")
 
 
-@pytest.mark.xfail(reason="numbers go through a double on their way")
 def test_json_ld_rounds_no_number() -> None:
     text = measured("DistalIleumResected", "20.0000000000000000001", "cm")
     assert refused(text, "jsonld")
 
 
-@pytest.mark.xfail(reason="null is dropped")
 @pytest.mark.parametrize("format", ["json", "jsonld"])
 @pytest.mark.parametrize(
     "form",
@@ -943,7 +939,6 @@ def test_null_is_a_problem(form: dict[str, Any], format: str) -> None:
     assert refused(json.dumps(LEAST | form), format)
 
 
-@pytest.mark.xfail(reason="any literal and any IRI under the record namespace passes as a name")
 @pytest.mark.parametrize(
     "object_",
     ['"PerniciousAnemia"', "<https://w3id.org/b12kg/record/PerniciousAnemia>", '[ b12:of "PerniciousAnemia" ]'],
@@ -953,7 +948,6 @@ def test_turtle_names_a_concept_by_its_iri(object_: str) -> None:
     assert refused(HEAD + f"; b12:present {object_} .")
 
 
-@pytest.mark.xfail(reason="datatype and language of a literal are not looked at, and lost")
 @pytest.mark.parametrize(
     "rest",
     [
@@ -967,27 +961,23 @@ def test_turtle_literals_are_typed(rest: str) -> None:
     assert refused(HEAD + rest)
 
 
-@pytest.mark.xfail(reason="rdflib logs an IRI that is none, and so the identifier of a patient")
 def test_nothing_of_a_patient_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     refused(PREFIXES + "<urn:example:Jane Doe> a b12:Record .")
     assert "Jane Doe" not in caplog.text
 
 
-@pytest.mark.xfail(reason="an array is refused, which is how JSON-LD is mostly written")
 def test_json_ld_may_be_an_array() -> None:
     record = record_of(present=["PerniciousAnemia"])
     text = record_graph(record, GUIDELINE).serialize(format="json-ld")
     assert read(text, GUIDELINE, format="jsonld")[0].to_dict() == record.to_dict()
 
 
-@pytest.mark.xfail(reason="an id that is no plain word becomes another under JSON-LD, or no record is found")
 @pytest.mark.parametrize("id_", ["ward 7", "a/../b", "a%20b"])
 def test_an_id_is_the_same_as_json_ld(id_: str) -> None:
     record, problems = read(json.dumps(LEAST | {"id": id_}), GUIDELINE, format="jsonld")
     assert problems or record.id == id_
 
 
-@pytest.mark.xfail(reason="an id with a colon is taken for an IRI", raises=Exception)
 @pytest.mark.parametrize("id_", ["ward 7: bed 3", "7:3 <x>"])
 @pytest.mark.filterwarnings("default")
 def test_an_id_with_a_colon_survives_the_way_through_rdf(id_: str) -> None:
@@ -996,7 +986,6 @@ def test_an_id_with_a_colon_survives_the_way_through_rdf(id_: str) -> None:
     assert read(text, GUIDELINE, format="turtle")[0].id == id_
 
 
-@pytest.mark.xfail(reason="half a character reaches the digest, which raises CanonicalizationError", raises=Exception)
 @pytest.mark.parametrize(
     "form", [{"id": "\ud800"}, {"present": [{"of": "PerniciousAnemia", "source": "\ud800"}]}], ids=["id", "source"]
 )
@@ -1004,42 +993,35 @@ def test_half_a_character_is_a_problem(form: dict[str, Any]) -> None:
     assert refused(json.dumps(LEAST | form), "json")
 
 
-@pytest.mark.xfail(reason="decimal.InvalidOperation comes out of read_json", raises=ArithmeticError)
 def test_a_number_beyond_decimal_is_a_problem() -> None:
     with pytest.raises(InvalidRecord):
         read('{"id": "p", "measurements": [{"value": 1e99999999999999999999}]}', GUIDELINE)
 
 
-@pytest.mark.xfail(reason="only json.py looks at the size")
 def test_rdf_is_limited_in_size() -> None:
     with pytest.raises(InvalidRecord, match="too large"):
         read(PREFIXES + "#" * (10 * 1024 * 1024), GUIDELINE, format="turtle")
 
 
-@pytest.mark.xfail(reason="the message is that of a Turtle parser that ran off the end")
 def test_xml_is_refused_by_name() -> None:
     with pytest.raises(InvalidRecord, match="XML"):
         read('<?xml version="1.0"?><rdf:RDF/>', GUIDELINE, format="turtle")
 
 
-@pytest.mark.xfail(reason="what is accepted is said to be a name of a concept")
 def test_a_quantity_that_is_absent_is_told_how_to_be_given() -> None:
     (problem,) = problems_of(absent=["DistalIleumResected"])
     assert "0 where none has" in problem.message + problem.accepted
     assert '"unit": "cm"' in problem.accepted
 
 
-@pytest.mark.xfail(reason="a JSON record may not name the context that makes it JSON-LD")
 def test_a_record_may_name_the_shipped_context() -> None:
     assert problems_of(**{"@context": BASE + "record.context.jsonld"}) == []
 
 
-@pytest.mark.xfail(reason="any two capitals pass the schema")
 def test_the_schema_knows_the_countries() -> None:
     assert not jsonschema.Draft202012Validator(json_schema(GUIDELINE)).is_valid(LEAST | {"jurisdiction": "UK"})
 
 
-@pytest.mark.xfail(reason="a suffix that is not known is passed over, and the file read as JSON", raises=InvalidRecord)
 def test_an_unknown_suffix_names_the_known_formats(tmp_path: Path) -> None:
     file = tmp_path / "record.rdf"
     file.write_text("<rdf:RDF/>")

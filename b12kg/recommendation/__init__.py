@@ -36,7 +36,7 @@ class Fact:
         """The fact as JSON; ``entails`` is there where the rule asks about another concept."""
         entry = self.entry
         if isinstance(entry, str):
-            return {"of": self.of, "state": entry, "path": self.of}
+            return {"of": self.of, "value": entry, "path": self.of}
         form: dict[str, JsonValue] = {"of": entry.of}
         if isinstance(entry, Measurement):
             form |= {"value": json_number(entry.value), "unit": entry.unit}

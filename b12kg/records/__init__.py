@@ -39,18 +39,21 @@ def read(
         InvalidRecord: it is not in that format at all.
         UsageError: the format is unknown, or the file cannot be read.
     """
-    if isinstance(record, str | Path):
-        format = SUFFIXES.get(Path(record).suffix.lower(), format)
-        try:
-            record = Path(record).read_bytes()
-        except OSError as error:
-            raise UsageError(f"{record}: {error.strerror}; the text of a record is passed as bytes") from error
     if isinstance(record, Mapping):
         return read_document(record, guideline, as_of)
+    if not isinstance(record, bytes):
+        path = Path(record)
+        format = SUFFIXES.get(path.suffix.lower(), path.suffix.lower() or format)
+        try:
+            record = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}; the content of a record is passed as bytes") from error
     if format == "json":
         return read_document(read_json(record), guideline, as_of)
     if format in SUFFIXES.values():
         from b12kg.records.rdf import read_rdf
 
-        return read_document(read_rdf(record, format, guideline), guideline, as_of)
-    raise UsageError(f"no record format is called {format!r}; there are {', '.join(SUFFIXES.values())}")
+        document, problems = read_rdf(record, format, guideline)
+        read_record, more = read_document(document, guideline, as_of)
+        return read_record, [*problems, *more]
+    raise UsageError(f"no record is read from {format!r}; there are {', '.join(SUFFIXES.values())}")

@@ -15,11 +15,14 @@ from typing import Any, get_args
 
 from b12kg.errors import InvalidRecord, Problem
 from b12kg.guideline import Guideline
+from b12kg.iris import B12
 from b12kg.record import Circumstance, Comparator, Measurement, Record, Statement
 from b12kg.records.countries import COUNTRIES
 from b12kg.units import convert, ucum
 
 KEYS = ("id", "asOf", "jurisdiction", "present", "absent", "measurements", "treatments", "outsideSource")
+# The address of the shipped JSON-LD context: a record may name it, and it is never fetched.
+CONTEXT = B12 + "record.context.jsonld"
 _LARGEST = 10 * 1024 * 1024  # bytes; a record of one patient has some thousand
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
 
@@ -33,11 +36,18 @@ def read_json(data: str | bytes) -> Mapping[str, object]:
     >>> read_json('{"id": 1.50}')
     {'id': Decimal('1.50')}
     """
-    if len(data) > _LARGEST:
-        raise InvalidRecord([Problem("record", "too large", f"{len(data)} bytes", f"at most {_LARGEST}")])
+    document = parse_json(data)
+    if not isinstance(document, dict):
+        raise InvalidRecord([Problem("record", "not an object", _show(document), f"an object with {', '.join(KEYS)}")])
+    return document
+
+
+def parse_json(data: str | bytes) -> object:
+    """The value in a JSON text; errors as of :func:`read_json`."""
+    limited(data)
     try:
-        document = json.loads(
-            data, parse_float=Decimal, parse_int=Decimal, parse_constant=_refuse, object_pairs_hook=_pairs
+        return json.loads(
+            data, parse_float=_decimal, parse_int=_decimal, parse_constant=_refuse, object_pairs_hook=_pairs
         )
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
@@ -46,9 +56,35 @@ def read_json(data: str | bytes) -> Mapping[str, object]:
         raise InvalidRecord([Problem(f"byte {error.start}", "not UTF-8")]) from error
     except RecursionError as error:
         raise InvalidRecord([Problem("record", "nested too deeply", accepted="lists of entries")]) from error
-    if not isinstance(document, dict):
-        raise InvalidRecord([Problem("record", "not an object", _show(document), f"an object with {', '.join(KEYS)}")])
-    return document
+
+
+def limited(data: str | bytes) -> None:
+    """Refuse a text that is far larger than any record.
+
+    Raises:
+        InvalidRecord: it is too large.
+    """
+    if len(data) > _LARGEST:
+        raise InvalidRecord([Problem("record", "too large", f"{len(data)} bytes", f"at most {_LARGEST}")])
+
+
+def exact(value: Decimal) -> bool:
+    """Whether a double carries the number exactly, so that every JSON reader sees the same.
+
+    >>> exact(Decimal("20.1")), exact(Decimal("20.0000000000000000001"))
+    (True, False)
+    """
+    try:
+        return value.is_finite() and Decimal(repr(float(value))) == value
+    except OverflowError:
+        return False
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation as error:
+        raise InvalidRecord([Problem("record", "a number beyond all bounds", text[:60], "a finite number")]) from error
 
 
 def _refuse(constant: str) -> object:
@@ -85,7 +121,7 @@ class _Reader:
     # -- the record
 
     def record(self, document: Mapping[str, object], as_of: date | None) -> Record:
-        self.keys("", document, KEYS)
+        self.keys("", {key: value for key, value in document.items() if (key, value) != ("@context", CONTEXT)}, KEYS)
         statements: list[Statement] = []
         for key, present in (("present", True), ("absent", False)):
             for path, entry in self.entries(document, key):
@@ -120,7 +156,7 @@ class _Reader:
 
     def id(self, document: Mapping[str, object]) -> str:
         found = document.get("id")
-        if isinstance(found, str) and found.strip():
+        if isinstance(found, str) and found.strip() and _is_text(found):
             return found
         self.problem("id", "missing" if found is None else "no identifier", found, "a text that is not empty")
         return ""
@@ -171,11 +207,13 @@ class _Reader:
         return read
 
     def keys(self, path: str, found: Mapping[str, object], accepted: Collection[str]) -> None:
-        for key in found:
+        for key, value in found.items():
+            place = f"{path}.{key}" if path else str(key)
+            if value is None and key in accepted:
+                self.problem(place, "null is no value: leave the key out")
             if key not in accepted:
                 near = get_close_matches(str(key), accepted, n=1)
                 meant = f"{near[0]} (perhaps that is meant); all keys: " if near else ""
-                place = f"{path}.{key}" if path else str(key)
                 self.problem(place, "unknown key", accepted=meant + ", ".join(accepted))
 
     def name(self, path: str, entry: Mapping[str, object], key: str, accepted: Mapping[str, object]) -> str | None:
@@ -187,8 +225,12 @@ class _Reader:
         if found in accepted:
             return found
         guideline = self.guideline
+        if found in guideline.quantities and key != "measurements":
+            quantity = guideline.quantities[found]
+            message = f"{found} is a quantity, which goes under measurements: {quantity.definition.rstrip('.')}"
+            self.problem(path, message, found, f'{{"of": "{found}", "value": ..., "unit": "{quantity.unit}"}}')
+            return None
         elsewhere: tuple[tuple[Mapping[str, object], str], ...] = (
-            (guideline.quantities, "a quantity: it goes under measurements, with a value and a unit"),
             (guideline.treatments, "a treatment: it goes under treatments, with a status"),
             (guideline.circumstances, "a circumstance outside the source: it goes under outsideSource"),
             (guideline.concepts, "a concept: it goes under present or absent"),
@@ -247,12 +289,8 @@ class _Reader:
         if isinstance(found, bool) or not isinstance(found, int | float | Decimal):
             self.problem(path, "not a number", found, "a number, without quotes")
             return None
-        try:
-            value = found if isinstance(found, Decimal) else Decimal(repr(found))
-            exact = value.is_finite() and Decimal(repr(float(value))) == value
-        except (InvalidOperation, OverflowError):
-            exact = False
-        if not exact:
+        value = found if isinstance(found, Decimal) else Decimal(repr(found))
+        if not exact(value):
             self.problem(path, "a number that no double carries exactly", found, "a finite number of at most 15 digits")
             return None
         return value
@@ -282,7 +320,7 @@ class _Reader:
 
     def source(self, path: str, entry: Mapping[str, object]) -> str | None:
         found = entry.get("source")
-        if found is None or isinstance(found, str):
+        if found is None or (isinstance(found, str) and _is_text(found)):
             return found
         self.problem(f"{path}.source", "not a text", found, "words or an IRI")
         return None
@@ -306,9 +344,15 @@ _WHAT = {
 }
 
 
+def _is_text(text: str) -> bool:
+    """Whether it is Unicode throughout; JSON can escape half a character."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _show(found: object) -> str:
     """What stands there, short enough for a message."""
     text = found if isinstance(found, str) else str(found) if isinstance(found, Decimal | date) else _json(found)
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= 60 else text[:57] + "..."
 
 

@@ -11,10 +11,10 @@ from typing import Any, get_args
 from b12kg.guideline import Guideline, Treatment
 from b12kg.iris import B12, XSD
 from b12kg.record import Comparator
+from b12kg.records.countries import COUNTRIES
+from b12kg.records.json import CONTEXT
 from b12kg.units import spellings
 
-# The address of the shipped context, by which a record may name it; it is never fetched.
-CONTEXT = B12 + "record.context.jsonld"
 # The namespace under which an identifier that is no IRI becomes one.
 RECORDS = B12 + "record/"
 
@@ -59,9 +59,10 @@ def json_schema(guideline: Guideline) -> dict[str, Any]:
         "description": "What is stated of one patient; whatever is not stated is unknown.",
         **_object(
             {
+                "@context": {"const": CONTEXT, "description": "Under which the same record is JSON-LD."},
                 "id": {"type": "string", "pattern": r"\S", "description": "An IRI, or a text without meaning."},
                 "asOf": {**date, "description": "The date on which the record is read; nothing in it is later."},
-                "jurisdiction": {"type": "string", "pattern": "^[A-Z]{2}$", "description": "ISO 3166-1 alpha-2."},
+                "jurisdiction": {"enum": sorted(COUNTRIES), "description": "ISO 3166-1 alpha-2."},
                 "present": entries(concepts),
                 "absent": entries(concepts),
                 "measurements": {"type": "array", "items": {"anyOf": measurements}},
