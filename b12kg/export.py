@@ -32,7 +32,7 @@ def owl_graph(guideline: Guideline) -> Graph:
         InvalidGuideline: a module has no version, the guideline no module that defines it, or a
             datatype an object property for which there is no annotation.
 
-    >>> from b12kg.guideline import load_guideline
+    >>> from b12kg.turtle import load_guideline
     >>> merged = owl_graph(load_guideline())
     >>> from rdflib import OWL, RDF
     >>> [str(ontology) for ontology in merged.subjects(RDF.type, OWL.Ontology)]
@@ -84,7 +84,7 @@ def write_owl(guideline: Guideline, folder: Path) -> tuple[Path, ...]:
         OSError: a file cannot be written.
 
     >>> from tempfile import TemporaryDirectory
-    >>> from b12kg.guideline import load_guideline
+    >>> from b12kg.turtle import load_guideline
     >>> with TemporaryDirectory() as folder:
     ...     [path.name for path in write_owl(load_guideline(), Path(folder))]
     ['droracle-2025.owl', 'droracle-2025.ttl']

@@ -33,6 +33,7 @@ class Query:
         id: the name by which it is asked for; the file's name without number and suffix.
         question: what it answers, in words.
         kind: select, construct, or violation (any row is a defect).
+        severity: of a violation, error or warning.
         params: variable -> what has to be given for it.
         columns: the variables of the answer, in order.
         text: the SPARQL.
@@ -42,6 +43,7 @@ class Query:
     id: str
     question: str
     kind: str
+    severity: str
     params: Mapping[str, str]
     columns: tuple[str, ...]
     text: str
@@ -77,6 +79,7 @@ def read_query(path: Path) -> Query:
         id=" ".join(fields.get("id", [path.stem])),
         question=" ".join(fields.get("question", [""])),
         kind=" ".join(fields.get("kind", ["select"])).split(" ")[0],
+        severity=" ".join(fields.get("severity", ["error"])),
         params=variables("params"),
         columns=tuple(variables("columns")),
         text=text,

@@ -16,11 +16,12 @@ from b12kg.decide import decide
 from b12kg.errors import InvalidRecord, Problem, ReasonerError
 from b12kg.explain import Endings, alerts, answer, unused
 from b12kg.expression import ObjectIntersectionOf
-from b12kg.guideline import Guideline, load_guideline
+from b12kg.guideline import Guideline
 from b12kg.outcome import Ending, Filling, fillings
 from b12kg.recommendation import Recommendation
 from b12kg.record import Record, facts, patient
 from b12kg.records import read
+from b12kg.turtle import load_guideline
 from b12kg.validate import validate
 
 

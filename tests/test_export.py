@@ -18,7 +18,8 @@ from rdflib.compare import isomorphic
 import b12kg
 from b12kg.errors import InvalidGuideline
 from b12kg.export import owl_graph, write_owl
-from b12kg.guideline import Guideline, load_guideline
+from b12kg.guideline import Guideline
+from b12kg.turtle import load_guideline
 from tests.owlapi import MISSING
 
 ROOT = Path(__file__).parents[1]
@@ -177,7 +178,7 @@ def test_both_files_say_the_same(exported: tuple[Path, ...]) -> None:
 
 def test_two_processes_write_the_same_bytes(exported: tuple[Path, ...], tmp_path: Path) -> None:
     program = (
-        "import pathlib, sys; from b12kg.export import write_owl; from b12kg.guideline import load_guideline;"
+        "import pathlib, sys; from b12kg.export import write_owl; from b12kg.turtle import load_guideline;"
         "write_owl(load_guideline(), pathlib.Path(sys.argv[1]))"
     )
     for seed in ("1", "2"):

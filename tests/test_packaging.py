@@ -83,7 +83,7 @@ def test_the_installed_package_answers_from_its_own_files(
     elsewhere: Callable[..., str], installed: Path, guideline: Guideline
 ) -> None:
     program = (
-        "import json, b12kg; from b12kg.guideline import load_guideline; g = load_guideline();"
+        "import json, b12kg; from b12kg.turtle import load_guideline; g = load_guideline();"
         "print(json.dumps([b12kg.__file__, g.digest, *map(str, g.files)]))"
     )
     module, digest, *files = json.loads(elsewhere("-c", program))

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from b12kg.errors import InvalidRecord, Problem, UsageError
-from b12kg.guideline import Guideline, load_guideline
+from b12kg.guideline import Guideline
 from b12kg.iris import BASE
 from b12kg.record import Record
 from b12kg.records import read as read_any
@@ -26,6 +26,7 @@ from b12kg.records.json import KEYS
 from b12kg.records.rdf import record_graph
 from b12kg.records.schema import json_schema, jsonld_context
 from b12kg.resources import EXAMPLES, ONTOLOGY
+from b12kg.turtle import load_guideline
 from b12kg.units import spellings, ucum
 from b12kg.validate import validate
 

@@ -1,4 +1,4 @@
-"""The command line: ``b12kg recommend``, ``validate``, ``query``, ``queries``, ``schema`` and ``export``.
+"""The command line: ``b12kg recommend``, ``validate``, ``query``, ``queries``, ``audit``, ``schema``, ``export``.
 
 Owns arguments, exit codes and what goes to standard output and standard error. Every answer is
 made elsewhere.
@@ -100,6 +100,10 @@ def _parser() -> argparse.ArgumentParser:
     schema = command("schema", "Print the JSON Schema of a record, or its JSON-LD context.")
     schema.add_argument("--context", action="store_true", help="the JSON-LD context")
     guideline(schema)
+
+    audit = command("audit", "Run every check of the guideline: shapes, audit queries, the basis of overrides.")
+    audit.add_argument("--format", choices=["text", "json"], default="text", help="form of the findings")
+    guideline(audit)
 
     export = command("export", "Write the guideline as one file.")
     export.add_argument("--format", choices=["owl"], default="owl", help="owl: RDF/XML and Turtle, OWL 2 DL")
@@ -207,8 +211,8 @@ def _queries(arguments: argparse.Namespace) -> int:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    from b12kg.guideline import load_guideline
     from b12kg.records.schema import json_schema, jsonld_context
+    from b12kg.turtle import load_guideline
 
     guideline = load_guideline(arguments.guideline)
     made = jsonld_context(guideline) if arguments.context else json_schema(guideline)
@@ -216,9 +220,27 @@ def _schema(arguments: argparse.Namespace) -> int:
     return ANSWERED
 
 
+def _audit(arguments: argparse.Namespace) -> int:
+    from b12kg.audit import audit
+    from b12kg.turtle import load_guideline
+
+    guideline = load_guideline(arguments.guideline)
+    with _progress("checking (the reasoner starts once, in a few seconds)"):
+        findings = audit(guideline)
+    if arguments.format == "json":
+        found = [finding.to_dict() for finding in findings]
+        print(json.dumps({"guideline": guideline.id, "digest": guideline.digest, "findings": found}, indent=2))
+    else:
+        for finding in findings:
+            at = f"{finding.entity} {finding.property} {finding.value}".strip()
+            print(f"{finding.severity}: {at}: {finding.message} [{finding.check}]")
+        print(f"{guideline.id} {guideline.version}: {len(findings)} finding{'' if len(findings) == 1 else 's'}")
+    return FINDINGS if any(finding.severity == "error" for finding in findings) else ANSWERED
+
+
 def _export(arguments: argparse.Namespace) -> int:
     from b12kg.export import write_owl
-    from b12kg.guideline import load_guideline
+    from b12kg.turtle import load_guideline
 
     folder = Path(arguments.output)
     if not folder.is_dir():

@@ -22,7 +22,7 @@ RECORDS = B12 + "record/"
 def json_schema(guideline: Guideline) -> dict[str, Any]:
     """The schema (draft 2020-12) of a record of this guideline.
 
-    >>> from b12kg.guideline import load_guideline
+    >>> from b12kg.turtle import load_guideline
     >>> json_schema(load_guideline())["required"]
     ['id', 'asOf']
     """
@@ -100,7 +100,7 @@ def _object(properties: Mapping[str, Any], *required: str) -> dict[str, Any]:
 def jsonld_context(guideline: Guideline) -> dict[str, Any]:
     """The context under which a record's JSON is RDF.
 
-    >>> from b12kg.guideline import load_guideline
+    >>> from b12kg.turtle import load_guideline
     >>> jsonld_context(load_guideline())["@context"]["asOf"]["@type"]
     'http://www.w3.org/2001/XMLSchema#date'
     """

@@ -1,0 +1,535 @@
+"""A guideline read from its folder of Turtle.
+
+Owns the reading of each kind of thing from the graph, the modules that a guideline is made of, and
+its digest. What the values mean is for guideline.py; whether they are good style, for the shapes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, get_args
+
+from b12kg.errors import InvalidGuideline, Problem, UnsupportedConstruct, UsageError
+from b12kg.expression import (
+    Class,
+    ClassExpression,
+    DataHasValue,
+    DataSomeValuesFrom,
+    Facet,
+    FacetRestriction,
+    ObjectComplementOf,
+    ObjectIntersectionOf,
+    ObjectSomeValuesFrom,
+    ObjectUnionOf,
+)
+from b12kg.guideline import (
+    JURISDICTION,
+    Argument,
+    Circumstance,
+    Citation,
+    Component,
+    Concept,
+    Decision,
+    Guideline,
+    Offer,
+    Override,
+    Passage,
+    Phenotype,
+    Quantity,
+    Reference,
+    Rule,
+    Support,
+    Treatment,
+    TreatmentStatus,
+)
+from b12kg.iris import B12, DCTERMS, OA, OWL, PAV, PROV, RDF, RDFS, SKOS, XSD, name_of
+from b12kg.resources import GUIDELINES, ONTOLOGY, QUERIES, SHAPES
+
+if TYPE_CHECKING:
+    from rdflib import Graph
+    from rdflib.term import Node
+
+
+def load_guideline(where: str | Path | None = None) -> Guideline:
+    """The guideline in a folder of Turtle, or one that is shipped.
+
+    Args:
+        where: a folder, or the name of a shipped guideline; None if only one is shipped.
+
+    Raises:
+        UsageError: there is no such folder or name.
+        InvalidGuideline: the Turtle does not parse, or something that every guideline states is
+            missing, stated twice, or of the wrong kind.
+
+    >>> load_guideline("droracle-2025").decisions["Assessment"].label
+    'assessment'
+    """
+    folder = _folder(where)
+    files = _modules(folder)
+    beside = [SHAPES / path.name for path in files if path.parent == ONTOLOGY]
+    shapes = tuple(path for path in (SHAPES / "record.ttl", *beside, folder / "shapes.ttl") if path.is_file())
+    return _Reader(_parse(files), files, shapes, _digest(folder, files)).guideline()
+
+
+def _folder(where: str | Path | None) -> Path:
+    shipped = sorted(path.name for path in GUIDELINES.iterdir() if path.is_dir())
+    if where is None:
+        if len(shipped) != 1:
+            raise UsageError(f"name one of the guidelines: {', '.join(shipped)}")
+        return GUIDELINES / shipped[0]
+    for folder in (Path(where), GUIDELINES / where):
+        if folder.is_dir() and any(folder.glob("*.ttl")):
+            return folder
+    raise UsageError(f"no folder of Turtle at {str(where)!r}, and no such guideline is shipped: {', '.join(shipped)}")
+
+
+def _modules(folder: Path) -> tuple[Path, ...]:
+    """The folder's files, and the shared modules that they import."""
+    own = sorted(path for path in folder.glob("*.ttl") if path.name != "shapes.ttl")
+    imported = {str(iri) for iri in _parse(own).objects(None, _uri(OWL + "imports"))} | {B12 + "vocabulary"}
+    return (*(path for path in sorted(ONTOLOGY.glob("*.ttl")) if B12 + path.stem in imported), *own)
+
+
+def _digest(folder: Path, files: Iterable[Path]) -> str:
+    """Over every file whose content can change an answer: path from the project's or the folder's top."""
+    used = {*files, *SHAPES.glob("*.ttl"), *folder.glob("*.ttl"), *(QUERIES / "decide").glob("*.rq")}
+
+    def named(path: Path) -> str:
+        if path.is_relative_to(folder):
+            return f"guideline/{path.relative_to(folder).as_posix()}"
+        return path.relative_to(ONTOLOGY.parent).as_posix()
+
+    lines = sorted((named(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in used)
+    return "sha256:" + hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in lines).encode()).hexdigest()
+
+
+def _parse(files: Iterable[Path]) -> Graph:
+    from rdflib import Graph
+
+    graph = Graph()
+    problems = []
+    for path in files:
+        try:
+            graph.parse(path, format="turtle")
+        except Exception as error:  # noqa: BLE001 - rdflib raises many kinds; each is the same defect
+            problems.append(Problem(path.name, f"not Turtle: {error}"))
+    if problems:
+        raise InvalidGuideline(problems)
+    return graph
+
+
+def _uri(iri: str) -> Node:
+    from rdflib import URIRef
+
+    return URIRef(iri)
+
+
+class _Reader:
+    """Reads each kind of thing from a guideline's graph, and gathers what is wrong with any."""
+
+    def __init__(self, graph: Graph, files: tuple[Path, ...], shapes: tuple[Path, ...], digest: str) -> None:
+        self.graph = graph
+        self.files = files
+        self.shapes = shapes
+        self.digest = digest
+        self.problems: list[Problem] = []
+
+    # -- single values
+
+    def all(self, subject: Node, property_: str) -> list[Node]:
+        return sorted(self.graph.objects(subject, _uri(property_)), key=str)
+
+    def maybe(self, subject: Node, property_: str) -> Node | None:
+        found = self.all(subject, property_)
+        if len(found) > 1:
+            self.problem(subject, property_, "stated more than once", ", ".join(map(str, found)), "one value")
+        return found[0] if found else None
+
+    def one(self, subject: Node, property_: str) -> str:
+        found = self.maybe(subject, property_)
+        if found is None:
+            self.problem(subject, property_, "missing", "", "one value")
+        return str(found)
+
+    def text(self, subject: Node, property_: str) -> str | None:
+        found = self.maybe(subject, property_)
+        return None if found is None else str(found)
+
+    def names(self, subject: Node, property_: str) -> tuple[str, ...]:
+        return tuple(sorted(name_of(str(node)) for node in self.all(subject, property_)))
+
+    def texts(self, subject: Node, property_: str) -> tuple[str, ...]:
+        return tuple(str(node) for node in self.all(subject, property_))
+
+    def number(self, subject: Node, property_: str) -> Decimal:
+        text = self.one(subject, property_)
+        try:
+            return Decimal(text)
+        except ArithmeticError:
+            self.problem(subject, property_, "not a number", text, "a decimal number")
+            return Decimal(0)
+
+    def whole(self, subject: Node, property_: str) -> int:
+        number = self.number(subject, property_)
+        if number != number.to_integral_value():
+            self.problem(subject, property_, "not a whole number", str(number), "a whole number")
+        return int(number)
+
+    def flag(self, subject: Node, property_: str) -> bool:
+        return self.text(subject, property_) == "true"
+
+    def problem(self, subject: Node, property_: str, message: str, found: str, accepted: str) -> None:
+        place = f"{name_of(str(subject))} {name_of(property_.replace('#', '/'))}"
+        self.problems.append(Problem(place, message, found, accepted))
+
+    def instances(self, class_: str) -> list[tuple[str, Node]]:
+        """Name and node of each instance, sorted by name; two of one name are a problem."""
+        nodes = sorted(self.graph.subjects(_uri(RDF + "type"), _uri(B12 + class_)), key=str)
+        named = sorted((name_of(str(node)), node) for node in nodes)
+        for (name, node), (other, _) in itertools.pairwise(named):
+            if name == other:
+                self.problem(node, RDF + "type", f"two of class {class_} have this name", name, "a name of its own")
+        return named
+
+    def pointer(self, subject: Node, property_: str, known: Mapping[str, object]) -> str:
+        """The name that a property points to, which must be one of the known."""
+        return self.check(subject, property_, name_of(self.one(subject, property_)), known)
+
+    def pointers(self, subject: Node, property_: str, known: Mapping[str, object]) -> tuple[str, ...]:
+        return tuple(self.check(subject, property_, name, known) for name in self.names(subject, property_))
+
+    def check(self, subject: Node, property_: str, name: str, known: Mapping[str, object]) -> str:
+        if name not in known and name != "None":
+            self.problem(subject, property_, "points to something that is not declared", name, ", ".join(sorted(known)))
+        return name
+
+    # -- kinds of things
+
+    def guideline(self) -> Guideline:
+        node = self.sole("Guideline")
+        document = self.sole("Document")
+        concepts = {name: self.concept(name, n) for name, n in self.instances("Concept")}
+        quantities = {name: self.quantity(name, n) for name, n in self.instances("Measurable")}
+        by_property = {quantity.data_property: quantity.name for quantity in quantities.values()}
+        treatments = {name: self.treatment(name, n, concepts) for name, n in self.instances("Treatment")}
+        phenotypes = {
+            name: Phenotype(name, str(n), self.one(n, RDFS + "label"), self.definition(n, concepts, by_property))
+            for name, n in self.instances("Phenotype")
+        }
+        references = {name: self.reference(name, n) for name, n in self.instances("Reference")}
+        passages = {name: self.passage(name, n, references) for name, n in self.instances("Passage")}
+        offers = {
+            name: self.offer(name, kind, n, passages)
+            for kind in ("Action", "Preparation", "Regimen")
+            for name, n in self.instances(kind)
+        }
+        ordered = sorted(self.instances("Decision"), key=lambda item: self.whole(item[1], B12 + "order"))
+        decisions = {name: self.decision(name, n, phenotypes) for name, n in ordered}
+        rules = {
+            name: self.rule(name, n, decisions, phenotypes, offers, passages) for name, n in self.instances("Rule")
+        }
+        overrides = tuple(self.override(n, rules, passages) for _, n in self.instances("Override"))
+        arguments = tuple(
+            self.argument(name, n, phenotypes, offers, passages) for name, n in self.instances("Argument")
+        )
+        outside = self.pointers(node, B12 + "outsideScope", dict(self.instances("OutsideSourceConcept")))
+        circumstances = {
+            name: Circumstance(name, str(n), self.one(n, RDFS + "label"))
+            for name, n in self.instances("OutsideSourceConcept")
+            if name in outside
+        }
+        for what, found in (("Decision", decisions), ("Rule", rules), ("Phenotype", phenotypes)):
+            if not found:
+                self.problem(node, RDF + "type", f"no {what} is declared", "", f"at least one {what}")
+        guideline = Guideline(
+            id=self.one(node, DCTERMS + "identifier"),
+            iri=str(node),
+            label=self.one(node, RDFS + "label"),
+            version=self.one(node, PAV + "version"),
+            digest=self.digest,
+            review_status=self.one(document, B12 + "reviewStatus"),
+            last_updated=self.one(document, DCTERMS + "modified"),
+            publisher=self.one(document, DCTERMS + "publisher"),
+            title=self.one(document, DCTERMS + "title"),
+            preface=self.one(node, B12 + "preface"),
+            disclaimer=self.one(node, B12 + "disclaimer"),
+            document=str(document),
+            concepts=concepts,
+            quantities=quantities,
+            treatments=treatments,
+            circumstances=circumstances,
+            phenotypes=phenotypes,
+            references=references,
+            passages=passages,
+            offers=offers,
+            decisions=decisions,
+            rules=rules,
+            overrides=overrides,
+            arguments=arguments,
+            files=self.files,
+            shapes=self.shapes,
+        )
+        if self.problems:
+            raise InvalidGuideline(self.problems)
+        return guideline
+
+    def sole(self, class_: str) -> Node:
+        found = self.instances(class_)
+        if len(found) != 1:
+            names = ", ".join(name for name, _ in found)
+            raise InvalidGuideline([Problem(class_, "a guideline has exactly one", names or "none", "one")])
+        return found[0][1]
+
+    def concept(self, name: str, node: Node) -> Concept:
+        parents = [p for p in self.names(node, RDFS + "subClassOf") if p != "Finding"]
+        declared = {n for n, _ in self.instances("Concept")}
+        for parent in parents:
+            self.check(node, RDFS + "subClassOf", parent, dict.fromkeys(declared))
+        label, definition = self.one(node, RDFS + "label"), self.one(node, SKOS + "definition")
+        return Concept(name, str(node), label, definition, tuple(parents), self.flag(node, B12 + "immutable"))
+
+    def quantity(self, name: str, node: Node) -> Quantity:
+        conversions = self.all(node, B12 + "acceptedUnit")
+        factors = {self.one(c, B12 + "unit"): self.number(c, B12 + "factor") for c in conversions}
+        unit = self.one(node, B12 + "canonicalUnit")
+        if factors.get(unit) != 1:
+            self.problem(
+                node, B12 + "acceptedUnit", "the canonical unit is not accepted with factor 1", unit, "factor 1"
+            )
+        return Quantity(
+            name,
+            str(node),
+            self.one(node, RDFS + "label"),
+            self.one(node, SKOS + "definition"),
+            self.one(node, B12 + "dataProperty"),
+            unit,
+            factors,
+            self.flag(node, B12 + "immutable"),
+        )
+
+    def treatment(self, name: str, node: Node, concepts: Mapping[str, Concept]) -> Treatment:
+        statuses = {}
+        for status in self.all(node, B12 + "hasStatus"):
+            present = self.maybe(status, B12 + "statesPresent") is not None
+            property_ = B12 + ("statesPresent" if present else "statesAbsent")
+            concept = self.pointer(status, property_, concepts)
+            begun = self.flag(status, B12 + "hasBegun")
+            statuses[self.one(status, B12 + "name")] = TreatmentStatus(concept, present, begun)
+        return Treatment(name, str(node), self.one(node, RDFS + "label"), statuses)
+
+    def reference(self, name: str, node: Node) -> Reference:
+        return Reference(
+            name,
+            str(node),
+            self.one(node, RDFS + "label"),
+            self.one(node, DCTERMS + "title"),
+            name_of(self.one(node, B12 + "referenceType")),
+            self.text(node, B12 + "sourceLabel") or "",
+            self.one(node, B12 + "strength"),
+            self.one(node, B12 + "certainty"),
+        )
+
+    def passage(self, name: str, node: Node, references: Mapping[str, Reference]) -> Passage:
+        selector = _uri(self.one(node, OA + "hasSelector"))
+        markers = sorted(self.all(node, B12 + "hasMarker"), key=lambda marker: self.whole(marker, OA + "start"))
+        return Passage(
+            id=name,
+            iri=str(node),
+            line=self.whole(node, B12 + "line"),
+            start=self.whole(selector, OA + "start"),
+            end=self.whole(selector, OA + "end"),
+            sha256=self.one(node, B12 + "sha256"),
+            paraphrase=self.one(node, B12 + "paraphrase"),
+            citations=tuple(self.citation(_uri(self.one(m, B12 + "marker")), references) for m in markers),
+        )
+
+    def citation(self, marker: Node, references: Mapping[str, Reference]) -> Citation:
+        resolved = self.maybe(marker, B12 + "resolvesTo") is not None
+        reference = self.pointer(marker, B12 + "resolvesTo", references) if resolved else None
+        return Citation(self.one(marker, B12 + "number"), reference, name_of(self.one(marker, B12 + "resolution")))
+
+    def offer(self, name: str, kind: str, node: Node, passages: Mapping[str, Passage]) -> Offer:
+        components = [self.component(c, passages) for c in self.all(node, B12 + "component")]
+        return Offer(
+            id=name,
+            iri=str(node),
+            kind=kind,
+            label=self.one(node, RDFS + "label"),
+            direction=name_of(self.one(node, B12 + "direction")),
+            refines=self.names(node, B12 + "refines"),
+            components=tuple(c for _, c in sorted(components, key=lambda item: item[0])),
+            passages=self.pointers(node, PROV + "wasDerivedFrom", passages),
+            editorial=self.texts(node, B12 + "editorialReason"),
+        )
+
+    _KINDS: ClassVar[dict[str, str]] = {
+        "Dose": "dose",
+        "Administration": "route",
+        "PreparationChoice": "preparation",
+        "Timing": "timing",
+        "Duration": "duration",
+        "StopCondition": "until",
+        "StartCondition": "start",
+        "Precondition": "precondition",
+    }
+    _NUMBERS = ("low", "high", "frequency", "period", "periodMax", "fromDay", "toDay", "boundValue")
+    _WORDS = ("unit", "periodUnit", "boundUnit")
+    _POINTERS = ("route", "preparation")
+
+    def component(self, node: Node, passages: Mapping[str, Passage]) -> tuple[tuple[int, int], Component]:
+        types = [self._KINDS[t] for t in self.names(node, RDF + "type") if t in self._KINDS]
+        if len(types) != 1:
+            found = ", ".join(self.names(node, RDF + "type"))
+            self.problem(node, RDF + "type", "not one kind of component", found, ", ".join(self._KINDS))
+            types = ["dose"]
+        values: dict[str, str | int | float | bool] = {}
+        for key in self._NUMBERS:
+            if self.maybe(node, B12 + key) is not None:
+                number = self.number(node, B12 + key)
+                values[key] = int(number) if number == number.to_integral_value() else float(number)
+        values |= {key: text for key in self._WORDS if (text := self.text(node, B12 + key)) is not None}
+        values |= {key: name_of(iri) for key in self._POINTERS if (iri := self.text(node, B12 + key)) is not None}
+        if self.flag(node, B12 + "lifelong"):
+            values["lifelong"] = True
+        component = Component(
+            kind=types[0],
+            text=None if self.flag(node, B12 + "notStated") else self.one(node, RDFS + "label"),
+            values=values,
+            passages=self.pointers(node, PROV + "wasDerivedFrom", passages),
+            editorial=self.texts(node, B12 + "editorialReason"),
+        )
+        order = int(self.text(node, B12 + "order") or 0)
+        return (list(self._KINDS.values()).index(types[0]), order), component
+
+    def decision(self, name: str, node: Node, phenotypes: Mapping[str, Phenotype]) -> Decision:
+        concerns = self.pointer(node, B12 + "concerns", phenotypes)
+        return Decision(name, str(node), self.one(node, RDFS + "label"), concerns, self.text(node, B12 + "whenSilent"))
+
+    def rule(
+        self,
+        name: str,
+        node: Node,
+        decisions: Mapping[str, Decision],
+        phenotypes: Mapping[str, Phenotype],
+        offers: Mapping[str, Offer],
+        passages: Mapping[str, Passage],
+    ) -> Rule:
+        support = [Support(passage) for passage in self.pointers(node, PROV + "wasDerivedFrom", passages)]
+        for limited in self.all(node, PROV + "qualifiedDerivation"):
+            passage = self.pointer(limited, PROV + "entity", passages)
+            support.append(Support(passage, self.pointer(limited, B12 + "onlyFor", phenotypes)))
+        alert = self.maybe(node, B12 + "alertWhen") is not None
+        for property_, found in (
+            ("decision", self.names(node, B12 + "decision")),
+            ("offers", self.names(node, B12 + "offers")),
+        ):
+            if not found:
+                self.problem(node, B12 + property_, "missing", "", "at least one")
+        return Rule(
+            name=name,
+            iri=str(node),
+            label=self.one(node, RDFS + "label"),
+            decisions=self.pointers(node, B12 + "decision", decisions),
+            phenotype=self.pointer(node, B12 + "appliesTo", phenotypes),
+            modality=name_of(self.one(node, B12 + "modality")),
+            offers=self.pointers(node, B12 + "offers", offers),
+            support=tuple(sorted(support, key=lambda s: passages[s.passage].start if s.passage in passages else 0)),
+            editorial=self.texts(node, B12 + "editorialReason"),
+            alert_when=self.pointer(node, B12 + "alertWhen", phenotypes) if alert else None,
+        )
+
+    def override(self, node: Node, rules: Mapping[str, Rule], passages: Mapping[str, Passage]) -> Override:
+        return Override(
+            preferred=self.pointer(node, B12 + "preferred", rules),
+            over=self.pointer(node, B12 + "over", rules),
+            basis=name_of(self.one(node, B12 + "basis")),
+            passages=self.pointers(node, PROV + "wasDerivedFrom", passages),
+            editorial=self.texts(node, B12 + "editorialReason"),
+        )
+
+    def argument(
+        self,
+        name: str,
+        node: Node,
+        phenotypes: Mapping[str, Phenotype],
+        offers: Mapping[str, Offer],
+        passages: Mapping[str, Passage],
+    ) -> Argument:
+        return Argument(
+            id=name,
+            iri=str(node),
+            label=self.one(node, RDFS + "label"),
+            definition=self.one(node, SKOS + "definition"),
+            passages=self.pointers(node, PROV + "wasDerivedFrom", passages),
+            phenotype=self.pointer(node, B12 + "appliesTo", phenotypes),
+            for_=self.pointers(node, B12 + "for", offers),
+            against=self.pointers(node, B12 + "against", offers),
+            proviso=self.text(node, B12 + "proviso"),
+            editorial=self.texts(node, B12 + "editorialReason"),
+        )
+
+    # -- class expressions
+
+    def definition(
+        self, node: Node, concepts: Mapping[str, Concept], by_property: Mapping[str, str]
+    ) -> ClassExpression:
+        equivalent = self.all(node, OWL + "equivalentClass")
+        if len(equivalent) != 1:
+            self.problem(node, OWL + "equivalentClass", "a phenotype has one definition", str(len(equivalent)), "one")
+            return Class(B12 + "Patient")
+        return self.expression(node, equivalent[0], concepts, by_property)
+
+    def expression(
+        self, owner: Node, node: Node, concepts: Mapping[str, Concept], by_property: Mapping[str, str]
+    ) -> ClassExpression:
+        def below(inner: Node) -> ClassExpression:
+            return self.expression(owner, inner, concepts, by_property)
+
+        if str(node) == B12 + "Patient":
+            return Class(str(node))
+        for property_, make in ((OWL + "intersectionOf", ObjectIntersectionOf), (OWL + "unionOf", ObjectUnionOf)):
+            for operands in self.graph.objects(node, _uri(property_)):
+                return make(tuple(below(operand) for operand in self.graph.items(operands)))
+        for operand in self.graph.objects(node, _uri(OWL + "complementOf")):
+            return ObjectComplementOf(below(operand))
+        property_node = self.text(node, OWL + "onProperty")
+        filler = self.maybe(node, OWL + "someValuesFrom")
+        value = self.maybe(node, OWL + "hasValue")
+        if property_node == B12 + "hasFinding" and filler is not None and name_of(str(filler)) in concepts:
+            return ObjectSomeValuesFrom(name_of(str(filler)))
+        if property_node is not None and property_node in by_property and filler is not None:
+            return DataSomeValuesFrom(by_property[property_node], self.facets(owner, filler))
+        if property_node == B12 + JURISDICTION and value is not None:
+            return DataHasValue(JURISDICTION, str(value))
+        axiom = " ".join(
+            f"{name_of(str(p).replace('#', '/'))} {o}" for _, p, o in self.graph.triples((node, None, None))
+        )
+        accepted = (
+            "intersection, union, complement, hasFinding some concept, quantity some threshold, jurisdiction value"
+        )
+        raise UnsupportedConstruct(
+            [Problem(name_of(str(owner)), "unsupported class expression", axiom or str(node), accepted)]
+        )
+
+    def facets(self, owner: Node, datatype: Node) -> tuple[FacetRestriction, ...]:
+        """The bounds of a named threshold; none for the datatype of all decimals."""
+        if str(datatype) == XSD + "decimal":
+            return ()
+        definition = self.maybe(datatype, OWL + "equivalentClass")
+        restrictions = None if definition is None else self.maybe(definition, OWL + "withRestrictions")
+        if restrictions is None:
+            raise UnsupportedConstruct(
+                [Problem(name_of(str(owner)), "not a datatype with restrictions", str(datatype), "a threshold")]
+            )
+        found = []
+        for node in self.graph.items(restrictions):
+            for property_, value in self.graph.predicate_objects(node):
+                known = [facet for facet in get_args(Facet) if XSD + facet == str(property_)]
+                if not known:
+                    raise UnsupportedConstruct([Problem(name_of(str(datatype)), "unsupported facet", str(property_))])
+                found.append(FacetRestriction(known[0], Decimal(str(value))))
+        return tuple(sorted(found, key=lambda bound: (bound.facet, bound.value)))
