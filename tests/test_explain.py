@@ -138,9 +138,7 @@ def test_ranges_stop_conditions_and_what_is_not_stated_stay_so(form: Any) -> Non
     offers = form["offers"]
     assert offers["oral-1-2mg-daily"]["dose"] == {"low": 1, "high": 2}
     assert offers["im-1mg-alternate-days-until-no-further-improvement"]["duration"] is None
-    assert (
-        offers["im-1mg-alternate-days-until-no-further-improvement"]["until"] == "until there is no further improvement"
-    )
+    assert offers["im-1mg-alternate-days-until-no-further-improvement"]["until"] == "until no further improvement"
     assert offers["injection-monthly-lifelong"]["dose"] is None
     assert offers["injection-monthly-lifelong"]["statedBy"]["dose"] == []
     assert offers["im-1mg-3-per-week-2-weeks"]["duration"] == {
