@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from b12kg.guideline import Guideline
-from b12kg.iris import B12, name_of
+from b12kg.iris import B12, RDF, name_of
 from b12kg.outcome import Ending, Filling, Status
 from b12kg.queries import Query, run, shipped, store_of
 
@@ -53,6 +53,7 @@ def question(guideline: Guideline, fillings: Sequence[tuple[Filling, frozenset[s
     graph = Graph()
     for index, (filling, phenotypes) in enumerate(fillings):
         node = URIRef(f"{_FILLINGS}{index}")
+        graph.add((node, URIRef(RDF + "type"), URIRef(B12 + "Filling")))
         graph.add((node, URIRef(B12 + "ofDecision"), URIRef(guideline.decisions[filling.decision].iri)))
         for name in phenotypes:
             graph.add((node, URIRef(B12 + "satisfies"), URIRef(guideline.phenotypes[name].iri)))

@@ -158,7 +158,7 @@ def run(store: Store, query: Query, values: Mapping[str, str] | None = None) -> 
     }
     try:
         return store.query(query.text, substitutions=substitutions)
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RuntimeError) as error:  # RuntimeError: a parameter that is not selected
         raise UsageError(f"{query.path.name}: {error}") from error
 
 

@@ -131,10 +131,10 @@ CHANGES: dict[URIRef, Change] = {
 
 
 def promises() -> Iterator[tuple[URIRef, URIRef, URIRef]]:
-    for shape, promise in sorted(PROMISES.subject_objects(SH.property)):
+    for shape, promise in sorted(PROMISES.subject_objects(SH.property), key=str):
         if isinstance(shape, URIRef) and isinstance(promise, URIRef):
-            for constraint in sorted({*PROMISES.predicates(promise)} & CHANGES.keys()):
-                yield shape, promise, constraint
+            stated = set(PROMISES.predicates(promise))
+            yield from ((shape, promise, constraint) for constraint in sorted(CHANGES) if constraint in stated)
 
 
 ALL = list(promises())
@@ -289,7 +289,7 @@ def test_the_chain_from_the_recommendation_to_the_references(executable: Executa
         }
         """
     rows = graph.query(chain, initNs={"b12": B12, "prov": PROV, "oa": OA, "cito": CITO})
-    found = set()
+    found: set[tuple[str | None, ...]] = set()
     for row in rows:
         assert isinstance(row, ResultRow)
         found.add(tuple(name_of(str(term)) if term is not None else None for term in row))

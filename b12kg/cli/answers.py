@@ -74,7 +74,7 @@ def _count(data: bytes, format_: Any) -> int:
 
 
 def _words(term: Any) -> str:
-    """A term as people read it: an IRI by prefix where one fits, a literal by its text."""
+    """A term as people read it: an IRI by prefix where one fits, as --set takes it, a literal by its text."""
     from pyoxigraph import NamedNode
 
     if term is None:
@@ -84,5 +84,5 @@ def _words(term: Any) -> str:
     for prefix, iri in PREFIXES.items():
         local = term.value.removeprefix(iri)
         if local != term.value:
-            return f"{prefix}:{local}" if "/" not in local else local
+            return f"{prefix}:{local}"
     return str(term.value)
