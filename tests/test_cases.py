@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from b12kg.outcome import fillings
+from b12kg.outcome import Ending, Filling, fillings
 from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Recommendation
 from tests.cases import SHARED, Case, cases, published
@@ -141,6 +141,29 @@ def test_each_argument_has_a_case(executable: ExecutableGuideline) -> None:
         for passage in {**expected.get("arguments", {}), **expected.get("argumentsFor", {})}
     }
     assert {passage for argument in executable.content.arguments for passage in argument.passages} == named
+
+
+def test_each_notice_has_a_case(executable: ExecutableGuideline) -> None:
+    named = {name for case in CASES for name in case.expect.get("notices", [])}
+    assert named == executable.content.circumstances.keys()
+
+
+def test_each_silence_has_a_case(everyone: list[tuple[Filling, Ending]]) -> None:
+    can_be_silent = {filling.decision for filling, ending in everyone if ending.source_silent}
+    assert len(can_be_silent) == 4
+    has_case = {
+        decision
+        for case in CASES
+        for decision, expected in case.expect.items()
+        if isinstance(expected, dict) and expected.get("sourceSilent") is True
+    }
+    assert has_case == can_be_silent
+
+
+def test_each_alert_has_a_certain_and_a_possible_case(executable: ExecutableGuideline) -> None:
+    alerting = {name for name, rule in executable.content.rules.items() if rule.alert_when is not None}
+    seen = {(alert["rule"], alert["certainty"]) for case in CASES for alert in case.expect.get("alerts", [])}
+    assert seen == {(rule, certainty) for rule in alerting for certainty in ("certain", "possible")}
 
 
 def test_every_decision_can_be_filled_in(executable: ExecutableGuideline) -> None:
