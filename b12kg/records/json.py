@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
-from typing import Any, get_args
+from typing import get_args
 
 from b12kg.errors import InvalidRecord, Problem
 from b12kg.guideline import Guideline
@@ -130,11 +130,8 @@ class _Reader:
                     statements.append(
                         Statement(name, present, path, self.date(path, entry, "on"), self.source(path, entry))
                     )
-        for path, entry in self.entries(document, "treatments"):
-            self.append(statements, self.treatment(path, entry))
-        measurements: list[Measurement] = []
-        for path, entry in self.entries(document, "measurements"):
-            self.append(measurements, self.measurement(path, entry))
+        treatments = [self.treatment(path, entry) for path, entry in self.entries(document, "treatments")]
+        measurements = [self.measurement(path, entry) for path, entry in self.entries(document, "measurements")]
         outside: list[Circumstance] = []
         for path, entry in self.entries(document, "outsideSource"):
             name = self.name(path, entry, "outsideSource", self.guideline.circumstances)
@@ -144,15 +141,10 @@ class _Reader:
             id=self.id(document),
             as_of=self.as_of(document, as_of),
             jurisdiction=self.jurisdiction(document),
-            statements=tuple(statements),
-            measurements=tuple(measurements),
+            statements=(*statements, *(s for s in treatments if s is not None)),
+            measurements=tuple(m for m in measurements if m is not None),
             outside=tuple(outside),
         )
-
-    @staticmethod
-    def append(to: list[Any], item: object) -> None:
-        if item is not None:
-            to.append(item)
 
     def id(self, document: Mapping[str, object]) -> str:
         found = document.get("id")
