@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from rdflib import Graph, URIRef
+from pyoxigraph import NamedNode
+from rdflib import RDF, XSD, Graph, URIRef
 from rdflib.plugins.sparql import prepareQuery
 from rdflib.query import ResultRow
 
@@ -106,5 +108,50 @@ def test_parameters(values: dict[str, str], message: str, guideline: Guideline) 
 def test_a_parameter_may_be_written_with_a_prefix(guideline: Guideline) -> None:
     store = store_of([guideline.graph()])
     rows = list(run(store, shipped()["uses-of-passage"], {"passage": "b12:droracle-2025/L39"}))
-    assert len(rows) == 5
+    assert len(rows) == 9
     assert list(run(store, shipped()["uses-of-passage"], {"passage": BASE + "droracle-2025/L39"}))
+
+
+TYPES: dict[str, tuple[str, ...]] = {
+    "IRI": (),
+    "text": (str(XSD.string), str(RDF.langString)),
+    "decimal": (str(XSD.decimal), str(XSD.integer)),
+    "date": (str(XSD.date),),
+}
+
+
+@pytest.mark.parametrize("query", COMPETENCY, ids=lambda query: query.id)
+def test_each_column_holds_terms_of_the_type_that_the_header_says(
+    query: Query, guideline: Guideline, answer: Graph
+) -> None:
+    stated = dict(re.findall(r"^#(?: columns:)?\s+\?(\w+)\s+(IRI|decimal|text|date)\b", query.text, re.MULTILINE))
+    values = {param: iri(guideline, name) for param, name in EXPECTED[query.id]["params"].items()}
+    looked_at = 0
+    for row in run(store_of([guideline.graph(), answer]), query, values):
+        for column in query.columns:
+            term = row[column]
+            if term is not None:
+                datatypes = TYPES[stated[column]]
+                assert (isinstance(term, NamedNode)) == (not datatypes), (column, term)
+                assert not datatypes or term.datatype.value in datatypes, (column, term)
+                looked_at += 1
+    assert looked_at
+
+
+def test_offers_that_refine_the_same_third_offer_do_not_agree() -> None:
+    rules = """
+        @prefix b12: <https://w3id.org/b12kg/> . @prefix : <urn:x:> .
+        :a a b12:Rule ; b12:decision :d ; b12:modality b12:recommends ; b12:appliesTo :p ; b12:offers :one .
+        :b a b12:Rule ; b12:decision :d ; b12:modality b12:recommends ; b12:appliesTo :q ; b12:offers :two .
+        :c a b12:Rule ; b12:decision :d ; b12:modality b12:recommends ; b12:appliesTo :r ; b12:offers :wide .
+        :one b12:refines :wide . :two b12:refines :wide .
+        """
+    store = store_of([Graph().parse(data=rules, format="turtle")])
+    rows = run(store, shipped()["rules-that-may-conflict"])
+    assert [(row["one"].value, row["other"].value) for row in rows] == [("urn:x:a", "urn:x:b")]
+
+
+def test_a_rule_depends_on_what_its_alert_asks(guideline: Guideline) -> None:
+    store = store_of([guideline.graph()])
+    rows = run(store, shipped()["rules-on-concept"], {"concept": iri(guideline, "FolicAcidTreatment")})
+    assert [name_of(row["rule"].value) for row in rows] == ["folic-acid-after-b12"]

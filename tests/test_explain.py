@@ -73,6 +73,7 @@ def test_because_of_a_treatment_says_so(form: Any) -> None:
     assert fact["saidBy"] == {"of": "B12Treatment", "status": "started"}
     assert fact["state"] == "present"
     assert fact["path"] == "treatments[0]"
+    assert fact["startedOn"] == "2026-01-10"
 
 
 def test_because_of_the_jurisdiction(form: Any) -> None:

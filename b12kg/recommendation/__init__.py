@@ -48,6 +48,8 @@ class Fact:
                 form["entails"] = self.of
             if entry.said_by is not None:
                 form["saidBy"] = {"of": entry.said_by[0], "status": entry.said_by[1]}
+            if entry.started_on is not None:
+                form["startedOn"] = entry.started_on.isoformat()
         if entry.on is not None:
             form["on"] = entry.on.isoformat()
         if entry.source is not None:

@@ -121,10 +121,10 @@ class _Writer:
 
         return Literal(words, datatype=URIRef(XSD + datatype) if datatype else None)
 
-    def label(self, subject: Node, words: str) -> None:
+    def label(self, subject: Node, words: str, graph: Graph | None = None) -> None:
         from rdflib import Literal
 
-        self.add(subject, RDFS + "label", Literal(words, lang="en"))
+        self.add(subject, RDFS + "label", Literal(words, lang="en"), graph)
 
     def offers(self, subject: Node, property_: str, offers: Iterable[str]) -> None:
         for offer in offers:
@@ -148,6 +148,7 @@ class _Writer:
         self.add(top, PROV + "wasDerivedFrom", self.entity)
         self.activity()
         self.type(self.entity, B12 + "Record", PROV + "Entity", graph=self.record)
+        self.label(self.entity, f"the record {result.record.id} as of {result.record.as_of}", self.record)
         self.add(self.entity, DCTERMS + "identifier", self.text(result.record.id), self.record)
         self.add(self.entity, B12 + "recordDigest", self.text(result.record.digest), self.record)
         self.add(self.entity, B12 + "asOf", self.text(result.record.as_of.isoformat(), "date"), self.record)
@@ -170,10 +171,13 @@ class _Writer:
     def activity(self) -> None:
         guideline, top = self.guideline, self.top
         activity, association = self.iri(f"{top}/activity"), self.iri(f"{top}/association")
-        software, plan = self.iri(SOFTWARE), self.term(guideline.iri)
+        # Of one version each: a store that gathers answers of several must not mix their digests.
+        version = guideline.digest.removeprefix("sha256:")[:32]
+        software, plan = self.iri(SOFTWARE), self.iri(f"{guideline.iri}/version/{version}")
         self.add(top, PROV + "wasGeneratedBy", activity)
         self.type(activity, PROV + "Activity")
         self.label(activity, "the working out of the recommendation")
+        self.label(association, f"b12kg {__version__}, following {guideline.label}")
         self.add(activity, PROV + "used", self.entity)
         self.add(activity, PROV + "used", plan)
         self.add(activity, PROV + "wasAssociatedWith", software)
@@ -185,6 +189,10 @@ class _Writer:
         self.type(software, PROV + "SoftwareAgent", PROV + "Agent")
         self.label(software, f"b12kg {__version__}")
         self.add(software, PAV + "version", self.text(__version__))
+        self.type(plan, PROV + "Plan", PROV + "Entity")
+        self.label(plan, f"{guideline.label}, version {guideline.version}")
+        self.add(plan, PROV + "specializationOf", self.term(guideline.iri))
+        self.add(plan, PAV + "version", self.text(guideline.version))
         self.add(plan, B12 + "guidelineDigest", self.text(guideline.digest))
         self.add(top, PROV + "wasAttributedTo", software)
 
@@ -205,6 +213,7 @@ class _Writer:
         for index, possible in enumerate(outcome.possible):
             case = self.iri(f"{node}/possible/{index}")
             self.type(case, B12 + "PossibleOutcome")
+            self.label(case, f"{decision.label}: possibly {possible.status}")
             self.add(node, B12 + "possible", case)
             self.add(case, B12 + "outcomeStatus", self.iri(f"{B12}outcome-{possible.status}"))
             self.offers(case, "recommended", possible.recommended)
@@ -242,7 +251,7 @@ class _Writer:
 
     def alert(self, alert: Alert) -> None:
         rule = self.guideline.rules[alert.rule]
-        node = self.iri(f"{self.top}/alert/{alert.rule}")
+        node = self.iri(f"{self.top}/alert/{alert.rule}/{alert.certainty}")
         self.type(node, B12 + "Alert")
         self.label(node, f"{rule.label}: {alert.certainty}")
         self.add(self.top, B12 + "alert", node)
@@ -259,6 +268,7 @@ class _Writer:
         if isinstance(fact.entry, str):
             node = self.iri(f"{self.entity}/{fact.of}")
             self.type(node, B12 + "Statement", graph=self.record)
+            self.label(node, f"{fact.of}: {fact.entry}", self.record)
             self.add(node, B12 + "path", self.text(fact.of), self.record)
             self.add(node, B12 + "jurisdiction", self.text(fact.entry), self.record)
             self.add(self.entity, B12 + "statement", node, self.record)
@@ -281,16 +291,26 @@ class _Writer:
             self.add(node, B12 + "source", self.text(entry.source), record)
         if isinstance(entry, Statement):
             states = "statesPresent" if entry.present else "statesAbsent"
-            self.add(node, B12 + states, self.iri(self.guideline.concepts[entry.of].iri), record)
+            concept = self.guideline.concepts[entry.of]
+            self.label(node, f"{concept.label}: {'present' if entry.present else 'absent'}", record)
+            self.add(node, B12 + states, self.iri(concept.iri), record)
+            if entry.started_on is not None:
+                self.add(node, B12 + "startedOn", self.text(entry.started_on.isoformat(), "date"), record)
             if entry.said_by is not None:
                 self.add(node, B12 + "status", self.text(entry.said_by[1]), record)
                 self.add(node, B12 + "treatment", self.term(self.guideline.treatments[entry.said_by[0]].iri), record)
         if isinstance(entry, Measurement):
             self.type(node, B12 + "Measurement", graph=record)
+            bound = "" if entry.comparator is None else f"{entry.comparator} "
+            self.label(
+                node, f"{self.guideline.quantities[entry.of].label}: {bound}{entry.value:f} {entry.unit}", record
+            )
             self.add(node, B12 + "value", self.text(f"{entry.value:f}", "decimal"), record)
             self.add(node, B12 + "unit", self.text(entry.unit), record)
             if entry.comparator is not None:
                 self.add(node, B12 + "comparator", self.text(entry.comparator), record)
+        if isinstance(entry, Circumstance):
+            self.label(node, self.guideline.circumstances[entry.of].label, record)
         return node
 
 
@@ -301,7 +321,10 @@ _CHAIN = (
     *(PROV + name for name in ("wasDerivedFrom", "wasAttributedTo", "qualifiedDerivation", "entity")),
     *(
         B12 + name
-        for name in ("hasMarker", "marker", "resolvesTo", "component", "route", "preparation", "readFrom", "appliesTo")
+        for name in (
+            *("hasMarker", "marker", "resolvesTo", "component", "route", "preparation", "readFrom", "appliesTo"),
+            *("offers", "refines", "hasFigure"),
+        )
     ),
     "http://www.w3.org/ns/oa#hasSelector",
     "http://www.w3.org/ns/oa#hasSource",
@@ -311,12 +334,17 @@ _CHAIN = (
 def excerpt(guideline: Guideline, terms: Iterable[str]) -> Graph:
     """What the guideline's graph says of these terms and of what they rest on, without class expressions.
 
+    An override between two of the rules comes with them, since its basis explains which one is followed.
     A passage whose marker resolves to a reference also ``cito:citesAsEvidence`` it.
     """
     from rdflib import BNode, Graph, URIRef
 
     whole, part = guideline.graph(), Graph()
-    waiting, seen = sorted(terms), set(terms)
+    seen = set(terms)
+    for override, _, preferred in whole.triples((None, URIRef(B12 + "preferred"), None)):
+        if str(preferred) in seen and str(whole.value(override, URIRef(B12 + "over"))) in seen:
+            seen.add(str(override))
+    waiting = sorted(seen)
     chain = {URIRef(property_) for property_ in _CHAIN}
     while waiting:
         subject = URIRef(waiting.pop())

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from b12kg.guideline import Decision, Offer
 from b12kg.recommendation import Alert, Answer, ArgumentFinding, Fact, Recommendation, RuleFinding
-from b12kg.record import Measurement
+from b12kg.record import Measurement, Statement
 
 _STATUS = {
     "recommended": "RECOMMENDED",
@@ -235,7 +235,13 @@ class _Page:
             words = f"{label} {'present' if entry.present else 'absent'}"
             if entry.of != fact.of:
                 words += f", so {self.guideline.label_of(fact.of)} {'present' if entry.present else 'absent'}"
-        details = [entry.path, *([f"{entry.on}"] if entry.on else []), *([entry.source] if entry.source else [])]
+        details = [entry.path]
+        if isinstance(entry, Statement) and entry.said_by is not None:
+            details.append(" ".join(entry.said_by))
+        if isinstance(entry, Statement) and entry.started_on is not None:
+            details.append(f"since {entry.started_on}")
+        details += [f"{entry.on}"] if entry.on else []
+        details += [entry.source] if entry.source else []
         return f"{words} ({', '.join(details)})"
 
     def features(self, names: Iterable[str]) -> str:
