@@ -109,9 +109,20 @@ class Reasoner:
             return bool(self._hermit.isSatisfiable(expression))
 
 
-@lru_cache(maxsize=4)  # a process works with few guidelines, and a loaded one takes some MB of the JVM
 def reasoner(guideline: Guideline) -> Reasoner:
-    """The reasoner over this guideline, made at its first use (about a second: the JVM starts)."""
+    """The reasoner over this guideline, made at its first use (about a second: the JVM starts).
+
+    Threads that ask at once wait for the one that makes it.
+    """
+    with _MAKING:
+        return _reasoner(guideline)
+
+
+_MAKING = threading.Lock()
+
+
+@lru_cache(maxsize=4)  # a process works with few guidelines, and a loaded one takes some MB of the JVM
+def _reasoner(guideline: Guideline) -> Reasoner:
     return Reasoner(guideline)
 
 
@@ -121,6 +132,7 @@ def reasoner(guideline: Guideline) -> Reasoner:
 def _java() -> Any:
     """The function that gives a Java class by its name; the JVM runs from the first call on."""
     import jpype
+    from jpype import config
 
     if not jpype.isJVMStarted():
         home = Path(os.environ.get(JAVA_VARIABLE) or _bundled_java())
@@ -129,6 +141,9 @@ def _java() -> Any:
             raise ReasonerError(
                 f"no Java at {str(home)!r}; {JAVA_VARIABLE} names the home of a Java of version 8 or later"
             )
+        # The end of the process ends the JVM; waiting for it would wait for every thread that has asked it.
+        config.destroy_jvm = False
+        config.onexit = False
         try:
             # 1 GB is ten times what the shipped guideline takes; the flag silences a warning of Java 24 and later.
             jpype.startJVM(

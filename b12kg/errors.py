@@ -5,11 +5,27 @@ Owns the exception types and the problem that they carry. Decides nothing: who r
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning"]
+
+
+def printable(text: str) -> str:
+    r"""The text with control, format and half characters written as escapes.
+
+    What a record says is shown on terminals, where such characters could erase or reorder what
+    stands around them.
+
+    >>> print(printable("letter" + chr(27) + "[2J"))
+    letter\x1b[2J
+    """
+    return "".join(
+        character if unicodedata.category(character) not in ("Cc", "Cf", "Cs") else ascii(character)[1:-1]
+        for character in text
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +51,7 @@ class Problem:
 
     def __str__(self) -> str:
         details = [f"{word}: {text}" for word, text in (("found", self.found), ("accepted", self.accepted)) if text]
-        return f"{self.path}: {self.message}" + (f" ({'; '.join(details)})" if details else "")
+        return printable(f"{self.path}: {self.message}" + (f" ({'; '.join(details)})" if details else ""))
 
     def to_dict(self) -> dict[str, str]:
         """The problem with all five of its parts, as strings."""

@@ -79,7 +79,8 @@ def _rule(
     guideline: Guideline, rule: Rule, endings: Endings, facts: Facts, truth: Callable[[str], Truth]
 ) -> RuleFinding:
     always, sometimes = overriders_of(rule.name, endings)
-    supported = [s for s in rule.support if s.only_for is None or truth(s.only_for) != "excluded"]
+    supported = [s for s in rule.support if s.only_for is None or truth(s.only_for) == "entailed"]
+    phenotype = guideline.phenotypes[rule.phenotype]
     return RuleFinding(
         rule=rule,
         state=state_of(rule.name, endings),
@@ -87,6 +88,8 @@ def _rule(
         overridden_by=tuple(sorted(always)),
         may_be_overridden_by=tuple(sorted(sometimes)),
         passages=tuple(support.passage for support in supported),
+        certain=all(rule.name in ending.applying for _, ending in endings),
+        editorial=(*rule.editorial, *phenotype.editorial, *(reason for s in supported for reason in s.editorial)),
     )
 
 

@@ -93,6 +93,7 @@ class Phenotype:
     iri: str
     label: str
     expression: ClassExpression
+    editorial: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ class Support:
 
     passage: str
     only_for: str | None = None
+    editorial: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,10 +77,22 @@ class PossibleOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The answer to a decision; the fields are those of the JSON form (see the README)."""
+    """The answer to a decision.
+
+    Args:
+        source_silent: the decision concerns the patient, and no rule applies.
+        may_be_silent: that is so for some filling of the unknown facts.
+        recommended: the agreed offers.
+        alternatives: offers that may be taken instead, whatever the unknown facts are.
+        possible_alternatives: those that only some fillings bring.
+        conflicting: every side of a conflict.
+        missing: the facts that would settle it, the most decisive first.
+        possible: what an undetermined decision may come to.
+    """
 
     status: Status
     source_silent: bool
+    may_be_silent: bool
     recommended: tuple[str, ...]
     alternatives: tuple[str, ...]
     possible_alternatives: tuple[str, ...]
@@ -128,6 +140,7 @@ def settle(endings: Sequence[tuple[Filling, Ending]]) -> Outcome:
     return Outcome(
         status=status,
         source_silent=settled and all(ending.source_silent for _, ending in endings),
+        may_be_silent=any(ending.source_silent for _, ending in endings),
         recommended=recommended,
         alternatives=tuple(sorted(certain)),
         possible_alternatives=tuple(sorted(some - certain)),
@@ -169,12 +182,15 @@ def decisive(endings: Sequence[tuple[Filling, Ending]], answer: Callable[[Ending
 def state_of(rule: str, endings: Sequence[tuple[Filling, Ending]]) -> RuleState:
     """Whether a rule applies, over every filling.
 
-    It is overridden if each filling overrides it; if only some do, it applies.
+    It is overridden if each filling in which it applies overrides it, whether or not it applies in
+    all of them; if only some of these do, it applies, or that is unknown.
     """
     applying = [ending for _, ending in endings if rule in ending.applying]
-    if len(applying) < len(endings):
-        return "unknown" if applying else "excluded"
-    return "overridden" if all(rule in ending.overridden for ending in applying) else "applies"
+    if not applying:
+        return "excluded"
+    if all(rule in ending.overridden for ending in applying):
+        return "overridden"
+    return "applies" if len(applying) == len(endings) else "unknown"
 
 
 def overriders_of(rule: str, endings: Sequence[tuple[Filling, Ending]]) -> tuple[frozenset[str], frozenset[str]]:

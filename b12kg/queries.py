@@ -153,10 +153,9 @@ def run(store: Store, query: Query, values: Mapping[str, str] | None = None) -> 
         raise UsageError(
             f"{query.id} has no parameter ?{unknown[0]}; it has {', '.join('?' + p for p in query.params)}"
         )
-    substitutions: dict[Variable, NamedNode | BlankNode | Literal | Triple] = {
-        Variable(name): NamedNode(_expand(value)) for name, value in given.items()
-    }
+    substitutions: dict[Variable, NamedNode | BlankNode | Literal | Triple] = {}
     try:
+        substitutions |= {Variable(name): NamedNode(_expand(value)) for name, value in given.items()}
         return store.query(query.text, substitutions=substitutions)
     except (SyntaxError, ValueError, RuntimeError) as error:  # RuntimeError: a parameter that is not selected
         raise UsageError(f"{query.path.name}: {error}") from error

@@ -309,4 +309,5 @@ def patient(record: Record, guideline: Guideline) -> ClassExpression:
         )
     if record.jurisdiction is not None:
         parts.append(DataHasValue(JURISDICTION, record.jurisdiction))
-    return ObjectIntersectionOf(tuple(parts)) if len(parts) > 1 else parts[0]
+    distinct = tuple(dict.fromkeys(parts))
+    return ObjectIntersectionOf(distinct) if len(distinct) > 1 else distinct[0]

@@ -217,7 +217,13 @@ class _Reader:
         by_property = {quantity.data_property: quantity.name for quantity in quantities.values()}
         treatments = {name: self.treatment(name, n, concepts) for name, n in self.instances("Treatment")}
         phenotypes = {
-            name: Phenotype(name, str(n), self.one(n, RDFS + "label"), self.definition(n, concepts, by_property))
+            name: Phenotype(
+                name,
+                str(n),
+                self.one(n, RDFS + "label"),
+                self.definition(n, concepts, by_property),
+                self.texts(n, B12 + "editorialReason"),
+            )
             for name, n in self.instances("Phenotype")
         }
         references = {name: self.reference(name, n) for name, n in self.instances("Reference")}
@@ -421,7 +427,8 @@ class _Reader:
         support = [Support(passage) for passage in self.pointers(node, PROV + "wasDerivedFrom", passages)]
         for limited in self.all(node, PROV + "qualifiedDerivation"):
             passage = self.pointer(limited, PROV + "entity", passages)
-            support.append(Support(passage, self.pointer(limited, B12 + "onlyFor", phenotypes)))
+            only_for = self.pointer(limited, B12 + "onlyFor", phenotypes)
+            support.append(Support(passage, only_for, self.texts(limited, B12 + "editorialReason")))
         alert = self.maybe(node, B12 + "alertWhen") is not None
         for property_, found in (
             ("decision", self.names(node, B12 + "decision")),

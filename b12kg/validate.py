@@ -18,7 +18,7 @@ from b12kg.errors import InvalidGuideline, Problem, Severity
 from b12kg.expression import DataSomeValuesFrom
 from b12kg.guideline import Guideline
 from b12kg.iris import B12, RDF, RDFS, SH, XSD
-from b12kg.record import Circumstance, Measurement, Record, Statement, within
+from b12kg.record import Circumstance, Measurement, Record, Statement, facts, within
 
 if TYPE_CHECKING:
     from rdflib import Graph
@@ -212,11 +212,11 @@ def _readings(measurements: Iterable[Measurement]) -> Iterator[tuple[str, list[M
 
 
 def _straddling(record: Record, guideline: Guideline) -> Iterator[Problem]:
-    """Bounds that leave open on which side of a threshold the value lies."""
+    """Bounds that count and leave open on which side of a threshold the value lies."""
     leaves = guideline.leaves_of(sorted(guideline.phenotypes))
     thresholds = [leaf for leaf in leaves if isinstance(leaf, DataSomeValuesFrom)]
     signs = {"minExclusive": ">", "minInclusive": ">=", "maxInclusive": "<=", "maxExclusive": "<"}
-    for measurement in record.measurements:
+    for measurement in facts(record, guideline).measurements.values():
         for leaf in thresholds:
             if leaf.quantity == measurement.of and within(measurement.range, leaf.restrictions) is None:
                 unit = guideline.quantities[measurement.of].unit

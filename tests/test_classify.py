@@ -187,3 +187,27 @@ def test_a_java_that_is_not_there_is_named(guideline: Guideline, tmp_path: objec
     assert done.returncode != 0
     assert ReasonerError.__name__ in done.stderr
     assert f"no Java at '{tmp_path}'" in done.stderr
+
+
+def test_threads_that_ask_at_once_share_one_reasoner() -> None:
+    import subprocess
+    import sys
+
+    script = """
+import threading, b12kg
+guideline = b12kg.load()
+found, failed = [], []
+def ask():
+    try:
+        found.append(guideline.recommend({"id": "r", "asOf": "2026-01-15", "present": ["PerniciousAnemia"]}).to_dict())
+    except BaseException as error:
+        failed.append(error)
+threads = [threading.Thread(target=ask) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert not failed, failed
+assert len(found) == 8 and all(form == found[0] for form in found)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "unsendable" not in done.stderr

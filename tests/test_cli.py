@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +99,10 @@ def test_standard_input(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
         (["query", "endingz"], "did you mean 'endings'?"),
         (["query", "nowhere.rq"], "nowhere.rq: cannot be read"),
         (["export", "-o", "/nowhere"], "'/nowhere' is no folder"),
+        (["recommend", SETTLED, "--as-of", "20260101"], "'20260101' is no date; write YYYY-MM-DD"),
+        (["recommend", "-", "-"], "can be named once only"),
+        (["query", "uses-of-passage", "--set", "passage=urn:a b"], "Invalid IRI"),
+        (["query", "uses-of-passage", "--set", "passage"], "write NAME=IRI"),
         ([], "required: COMMAND"),
     ],
 )
@@ -254,3 +261,22 @@ def test_export(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "--version")[1] == "b12kg 0.1.0\n"
+
+
+def test_an_unreadable_file_among_others(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "recommend", "--format", "json", SETTLED, "nowhere.json", UNKNOWNS)
+    assert code == 2
+    assert len(out.splitlines()) == 2
+    assert "nowhere.json: No such file or directory" in err
+    code, out, _ = run(capsys, "validate", SETTLED, "nowhere.json", UNKNOWNS)
+    assert (code, len(out.splitlines())) == (2, 2)
+
+
+def test_a_terminal_that_cannot_show_a_character(tmp_path: Path) -> None:
+    record = tmp_path / "r.json"
+    record.write_text('{"id": "caf\u00e9", "asOf": "2026-01-15"}', encoding="utf-8")
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "b12kg", "recommend", str(record)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "caf\\xe9" in done.stdout

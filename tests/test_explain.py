@@ -183,3 +183,28 @@ def test_text_in_colour_says_the_same(executable: ExecutableGuideline) -> None:
     plain, coloured = answer.to_text(width=4000), answer.to_text(width=4000, colour=True)
     assert "\033[" in coloured
     assert re.sub(r"\033\[\d*m", "", coloured) == plain
+
+
+def test_what_is_editorial_about_a_phenotype_or_a_passage_is_said_of_the_rule(form: Any) -> None:
+    renal = rule(form, "Preparation", "preparation-renal")
+    assert any("names no deficiency" in reason for reason in renal["editorial"])
+    review = rule(form, "ResponseReview", "review-response")
+    assert any("treatment that has started" in reason for reason in review["editorial"])
+
+
+def test_what_a_record_says_cannot_move_the_cursor(executable: ExecutableGuideline) -> None:
+    source = "\x1b[1A\x1b[2KRECOMMENDED: nothing\u202e"
+    record = {"id": "a\x1b[2J", "asOf": "2026-01-15", "present": [{"of": "PerniciousAnemia", "source": source}]}
+    text = executable.recommend(record).to_text()
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "\\x1b[1A" in text
+
+
+def test_a_bound_that_does_not_count_is_not_refused(executable: ExecutableGuideline) -> None:
+    ileum = {"of": "DistalIleumResected", "unit": "cm"}
+    older = {**ileum, "value": 25, "comparator": "<", "on": "2019-01-01"}
+    newer = {**ileum, "value": 10, "on": "2020-01-01"}
+    record = {"id": "x", "asOf": "2026-01-15", "measurements": [older, newer]}
+    assert executable.validate(record) == []
+    assert [p.path for p in executable.validate({**record, "measurements": [older]})] == ["measurements[0]"]

@@ -76,7 +76,8 @@ def test_states_of_a_rule() -> None:
     assert state_of("r", [(one, applies), (two, applies)]) == "applies"
     assert state_of("r", [(one, over), (two, over)]) == "overridden"
     assert state_of("r", [(one, applies), (two, over)]) == "applies"
-    assert state_of("r", [(one, none), (two, over)]) == "unknown"
+    assert state_of("r", [(one, none), (two, over)]) == "overridden"
+    assert state_of("r", [(one, none), (two, applies)]) == "unknown"
     assert state_of("r", [(one, none)]) == "excluded"
     assert overriders_of("r", [(one, applies), (two, over)]) == (frozenset(), frozenset({"s"}))
     assert overriders_of("r", [(one, over), (two, over)]) == (frozenset({"s"}), frozenset())

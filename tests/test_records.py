@@ -388,7 +388,7 @@ QUANTITY = {"of": "Hematocrit", "value": 40, "unit": "%"}
         pytest.param(
             {"measurements": [QUANTITY | {"value": float("nan")}]},
             "measurements[0].value",
-            "no double carries exactly",
+            "no number that JSON carries exactly",
             "NaN",
             "a finite number",
             id="value not a number",
@@ -396,7 +396,7 @@ QUANTITY = {"of": "Hematocrit", "value": 40, "unit": "%"}
         pytest.param(
             {"measurements": [QUANTITY | {"value": float("inf")}]},
             "measurements[0].value",
-            "no double carries exactly",
+            "no number that JSON carries exactly",
             "Infinity",
             "a finite number",
             id="value infinite",
@@ -513,7 +513,7 @@ def test_a_number_that_a_double_does_not_carry(number: str) -> None:
     text = measured("SerumB12", number, "ng/L")
     (problem,) = read(text, GUIDELINE)[1]
     assert problem.path == "measurements[0].value"
-    assert problem.message == "a number that no double carries exactly"
+    assert problem.message == "no number that JSON carries exactly"
 
 
 @pytest.mark.parametrize(
@@ -1028,3 +1028,68 @@ def test_an_unknown_suffix_names_the_known_formats(tmp_path: Path) -> None:
     file.write_text("<rdf:RDF/>")
     with pytest.raises(UsageError, match="json, turtle, nt, jsonld"):
         read_any(file, GUIDELINE)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"@type": BASE + "Record", "present": ["VitaminB12Deficiency", "Pernicious Anemia"]},
+        {"@type": BASE + "Record", "outsideSource": ["Cobalamin Allergy"]},
+        {"@type": BASE + "Record", "a b": "x"},
+        {"@type": "a b"},
+        {"@graph": [{"@value": "Jane"}]},
+        {"@graph": ["x"]},
+        {"@graph": [{"id": "urn:other"}]},
+        {"@id": "urn:a", BASE + "absent": [{"@id": "a b"}]},
+        {"@id": "urn:a", BASE + "absent": ["http://a b"]},
+        {"@id": "urn:a", BASE + "absent": [{"@id": "urn:b", BASE + "of": []}]},
+        {"@id": "urn:a", BASE + "source": [{"@value": "x", "@language": "de"}]},
+        [{"@graph": [{"@id": "urn:a"}], "@id": "urn:g"}],
+        [None],
+    ],
+    ids=lambda form: json.dumps(form)[:60],
+)
+@pytest.mark.parametrize("context", [None, "inlined"])
+def test_json_ld_that_could_lose_something_is_refused(form: Any, context: str | None) -> None:
+    if context is not None and isinstance(form, dict):
+        form = {**jsonld_context(GUIDELINE), **LEAST, **form}
+    assert refused(json.dumps(form), "jsonld")
+
+
+@pytest.mark.parametrize(
+    "literal",
+    [
+        '"3_0"^^xsd:decimal',
+        '"2_0"^^xsd:integer',
+        '"30.5"^^xsd:integer',
+        '"1e3"^^xsd:decimal',
+        '"\u0663"^^xsd:decimal',
+    ],
+)
+def test_a_number_outside_the_lexical_space_of_its_datatype_is_refused(literal: str) -> None:
+    text = HEAD + f'; b12:measurement [ b12:of clin:DistalIleumResected ; b12:value {literal} ; b12:unit "cm" ] .'
+    assert "not a number" in "\n".join(map(str, refused(text)))
+
+
+def test_an_entry_repeated_a_thousand_times_is_one_fact_and_more_are_refused() -> None:
+    record = record_of(present=["PerniciousAnemia"] * 1000)
+    assert len(record.statements) == 1000
+    (problem,) = problems_of(present=["PerniciousAnemia"] * 1001)
+    assert (problem.path, problem.found) == ("present", "1001")
+
+
+def test_a_huge_integer_is_a_problem() -> None:
+    (problem,) = problems_of(measurements=[{"of": "SerumB12", "value": 10**400, "unit": "ng/L"}])
+    assert problem.path == "measurements[0].value"
+
+
+def test_a_path_that_no_file_system_has_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="passed as bytes"):
+        read_any("a\0b.json", GUIDELINE)
+
+
+def test_half_a_character_in_a_key_can_be_printed() -> None:
+    _, problems = read('{"id": "p", "asOf": "2026-01-15", "\\ud800": 1}', GUIDELINE)
+    (problem,) = problems
+    assert str(problem).encode()
+    assert json.dumps(problem.to_dict(), ensure_ascii=False).encode()

@@ -9,6 +9,7 @@ Exit codes: 0 answered, 1 findings, 2 usage, 3 invalid record, 4 invalid guideli
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -32,6 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0
     """
     arguments = _parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that cannot show a character shows its escape.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = arguments.run(arguments)
     except InvalidRecord as error:
@@ -119,9 +123,12 @@ _FORMATS = ["text", "json", "turtle", "trig", "jsonld"]
 
 def _date(text: str) -> date:
     try:
-        return date.fromisoformat(text)
+        found = date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD") from None
+        found = None
+    if found is None or found.isoformat() != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no date; write YYYY-MM-DD")
+    return found
 
 
 # ---- commands ----------------------------------------------------------------------------------
@@ -133,6 +140,7 @@ def _recommend(arguments: argparse.Namespace) -> int:
     guideline = load(arguments.guideline)
     code = ANSWERED
     many = len(arguments.files) > 1
+    _once(arguments.files)
     for index, name in enumerate(arguments.files):
         try:
             with _progress("working it out (the reasoner starts once, in a few seconds)"):
@@ -141,6 +149,10 @@ def _recommend(arguments: argparse.Namespace) -> int:
         except InvalidRecord as error:
             _problems(error.problems, name)
             code = INVALID_RECORD
+            continue
+        except UsageError as error:
+            print(f"b12kg: {error}", file=sys.stderr)
+            code = max(code, USAGE)
             continue
         if arguments.format == "text":
             if many:
@@ -159,8 +171,14 @@ def _validate(arguments: argparse.Namespace) -> int:
 
     guideline = load(arguments.guideline)
     code = ANSWERED
+    _once(arguments.files)
     for name in arguments.files:
-        data, format_ = _read(name, arguments.input)
+        try:
+            data, format_ = _read(name, arguments.input)
+        except UsageError as error:
+            print(f"b12kg: {error}", file=sys.stderr)
+            code = max(code, USAGE)
+            continue
         problems = guideline.validate(data, format=format_, as_of=arguments.as_of or date.today())
         valid = not any(problem.severity == "error" for problem in problems)
         code = code if valid else INVALID_RECORD
@@ -271,6 +289,16 @@ def _read(name: str, format_: str | None) -> tuple[bytes, str]:
         return path.read_bytes(), known
     except OSError as error:
         raise UsageError(f"{name}: {error.strerror}") from error
+
+
+def _once(files: Sequence[str]) -> None:
+    """Refuse to read standard input twice: the second time it is empty.
+
+    Raises:
+        UsageError: it is named twice.
+    """
+    if files.count("-") > 1:
+        raise UsageError("- (standard input) can be named once only")
 
 
 def _problems(problems: Sequence[Problem], name: str | None = None) -> None:

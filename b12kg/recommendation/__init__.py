@@ -67,6 +67,8 @@ class RuleFinding:
         overridden_by: rules that override it whatever the unknown facts are.
         may_be_overridden_by: rules that override it for some filling of the unknown facts.
         passages: names of the passages that support it for this patient.
+        certain: whether its phenotype is entailed; a rule can be overridden though that is unknown.
+        editorial: what is editorial about the rule, its phenotype, and how its passages are taken.
     """
 
     rule: Rule
@@ -75,6 +77,8 @@ class RuleFinding:
     overridden_by: tuple[str, ...]
     may_be_overridden_by: tuple[str, ...]
     passages: tuple[str, ...]
+    certain: bool
+    editorial: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +288,7 @@ class Recommendation:
             "overriddenBy": [self._overriding(by, rule.name) for by in finding.overridden_by],
             "mayBeOverriddenBy": [self._overriding(by, rule.name) for by in finding.may_be_overridden_by],
             "passages": self._passages(finding.passages),
-            "editorial": list(rule.editorial),
+            "editorial": list(finding.editorial),
         }
 
     def _overriding(self, by: str, over: str) -> JsonValue:

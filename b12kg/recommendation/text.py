@@ -9,6 +9,7 @@ import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
+from b12kg.errors import printable
 from b12kg.guideline import Decision, Offer
 from b12kg.recommendation import Alert, Answer, ArgumentFinding, Fact, Recommendation, RuleFinding
 from b12kg.record import Measurement, Statement
@@ -45,7 +46,9 @@ class _Page:
     def lines(self) -> Iterator[str]:
         guideline, record = self.guideline, self.recommendation.record
         yield self.paint(guideline.label, _HEADING)
-        yield from self.wrap(f"guideline {guideline.id} {guideline.version}, record {record.id}, as of {record.as_of}")
+        yield from self.wrap(
+            f"guideline {guideline.id} {guideline.version}, record {printable(record.id)}, as of {record.as_of}"
+        )
         yield from self.wrap(
             f"source: {guideline.title} {guideline.publisher}, {guideline.last_updated}. "
             f"Review status of the source: {guideline.review_status}."
@@ -107,9 +110,15 @@ class _Page:
             yield from self.arguments(answer.arguments, self.shown(answer))
 
     def not_applicable(self, decision: Decision, answer: Answer) -> Iterator[str]:
-        if not answer.outcome.source_silent:
-            concerned = self.guideline.phenotypes[decision.concerns].label
-            yield from self.wrap(f"No rule of the source applies; it would concern a {concerned}.", "  ")
+        concerned = self.guideline.phenotypes[decision.concerns].label
+        if answer.outcome.may_be_silent and not answer.outcome.source_silent:
+            yield from self.wrap(
+                f"No rule of the source applies. Whether this is a {concerned} is unknown; if so, the source names "
+                "nothing, which is silence, not advice that nothing is needed.",
+                "  ",
+            )
+        elif not answer.outcome.source_silent:
+            yield from self.wrap(f"No rule of the source applies: this is no {concerned}.", "  ")
         elif decision.when_silent is not None:
             yield from self.wrap(decision.when_silent, "  ")
         else:
@@ -189,7 +198,8 @@ class _Page:
         rule = finding.rule
         if finding.state == "overridden":
             by = self.overriders((*finding.overridden_by, *finding.may_be_overridden_by), rule.name)
-            yield from self.wrap(f"Applies but is not followed: {rule.name} ({rule.modality}); {by}", "  ", "      ")
+            lead = "Applies but is not followed" if finding.certain else "Not followed, whether or not it applies"
+            yield from self.wrap(f"{lead}: {rule.name} ({rule.modality}); {by}", "  ", "      ")
         else:
             yield from self.wrap(f"Applies: {rule.name} ({rule.modality})", "  ", "      ")
             if finding.may_be_overridden_by:
@@ -198,7 +208,7 @@ class _Page:
         if finding.because:
             yield from self.wrap("because " + "; ".join(map(self.fact, finding.because)), "      ", "        ")
         yield from self.passages(finding.passages, "      ")
-        for reason in rule.editorial:
+        for reason in finding.editorial:
             yield from self.wrap(f"editorial: {reason}", "      ", "        ")
 
     def overriders(self, by: Iterable[str], over: str) -> str:
@@ -241,7 +251,7 @@ class _Page:
         if isinstance(entry, Statement) and entry.started_on is not None:
             details.append(f"since {entry.started_on}")
         details += [f"{entry.on}"] if entry.on else []
-        details += [entry.source] if entry.source else []
+        details += [printable(entry.source)] if entry.source else []
         return f"{words} ({', '.join(details)})"
 
     def features(self, names: Iterable[str]) -> str:

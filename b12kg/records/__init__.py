@@ -46,8 +46,9 @@ def read(
         format = SUFFIXES.get(path.suffix.lower(), path.suffix.lower() or format)
         try:
             record = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}; the content of a record is passed as bytes") from error
+        except (OSError, ValueError) as error:  # ValueError: no file system has such a name
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise UsageError(f"{path}: {reason}; the content of a record is passed as bytes") from error
     if format == "json":
         return read_document(read_json(record), guideline, as_of)
     if format in SUFFIXES.values():

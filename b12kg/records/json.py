@@ -24,7 +24,8 @@ KEYS = ("id", "asOf", "jurisdiction", "present", "absent", "measurements", "trea
 # The address of the shipped JSON-LD context: a record may name it, and it is never fetched.
 CONTEXT = B12 + "record.context.jsonld"
 _LARGEST = 10 * 1024 * 1024  # bytes; a record of one patient has some thousand
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z")
+_MOST = 1000  # entries of one list; a record of one patient has some dozens
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
 
 def read_json(data: str | bytes) -> Mapping[str, object]:
@@ -69,7 +70,7 @@ def limited(data: str | bytes) -> None:
 
 
 def exact(value: Decimal) -> bool:
-    """Whether a double carries the number exactly, so that every JSON reader sees the same.
+    """Whether the number is how some double is written, so that every JSON reader sees the same.
 
     >>> exact(Decimal("20.1")), exact(Decimal("20.0000000000000000001"))
     (True, False)
@@ -184,6 +185,9 @@ class _Reader:
         if not isinstance(found, list | tuple):
             self.problem(key, "not a list", found, "a list of entries")
             return []
+        if len(found) > _MOST:
+            self.problem(key, "too many entries", len(found), f"at most {_MOST}")
+            return []
         read: list[tuple[str, Mapping[str, object]]] = []
         for index, entry in enumerate(found):
             path = f"{key}[{index}]"
@@ -200,7 +204,7 @@ class _Reader:
 
     def keys(self, path: str, found: Mapping[str, object], accepted: Collection[str]) -> None:
         for key, value in found.items():
-            place = f"{path}.{key}" if path else str(key)
+            place = f"{path}.{_show(str(key))}" if path else _show(str(key))
             if value is None and key in accepted:
                 self.problem(place, "null is no value: leave the key out")
             if key not in accepted:
@@ -281,9 +285,9 @@ class _Reader:
         if isinstance(found, bool) or not isinstance(found, int | float | Decimal):
             self.problem(path, "not a number", found, "a number, without quotes")
             return None
-        value = found if isinstance(found, Decimal) else Decimal(repr(found))
+        value = Decimal(repr(found)) if isinstance(found, float) else Decimal(found)
         if not exact(value):
-            self.problem(path, "a number that no double carries exactly", found, "a finite number of at most 15 digits")
+            self.problem(path, "no number that JSON carries exactly", value, "a finite number of at most 15 digits")
             return None
         return value
 

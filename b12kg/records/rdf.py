@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from b12kg.errors import InvalidRecord, Problem
 from b12kg.guideline import Guideline
-from b12kg.iris import B12, DCTERMS, RDF, XSD, name_of
+from b12kg.iris import B12, RDF, XSD, name_of
 from b12kg.record import Record
 from b12kg.records.json import CONTEXT, exact, limited, parse_json
 from b12kg.records.schema import RECORDS, jsonld_context
@@ -41,6 +41,12 @@ _DATATYPES = {
 }
 _ENTRY = ("of", "on", "source", "value", "unit", "comparator", "status", "startedOn")
 _TYPES = {B12 + kind for kind in ("Record", "Statement", "Measurement")}
+_LEXICAL = {
+    XSD + "decimal": re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\Z"),
+    XSD + "integer": re.compile(r"[+-]?[0-9]+\Z"),
+    XSD + "double": re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\Z"),
+}
+_BLANK = re.compile(r"_:[A-Za-z0-9]+\Z")
 # An absolute IRI without the characters that RFC 3987 leaves out.
 _IRI = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*:[^\s<>"{}|\\^`\x00-\x20]+\Z')
 
@@ -62,7 +68,7 @@ def read_rdf(data: bytes, format: str, guideline: Guideline) -> tuple[dict[str, 
         document = parse_json(data)
         if isinstance(document, dict) and _is_plain(document, guideline):
             return {key: value for key, value in document.items() if key != "@context"}, []
-        data = _prepared(document)
+        _refuse_what_is_not_expanded(document)
     elif data.lstrip()[:5] in (b"<?xml", b"<rdf:"):
         raise InvalidRecord([Problem("record", "RDF/XML is not read", accepted="Turtle, N-Triples or JSON-LD")])
     reader = _Reader(_parse(data, format), guideline)
@@ -94,42 +100,57 @@ def _is_plain(document: Mapping[str, object], guideline: Guideline) -> bool:
     return ours and not any(key.startswith("@") for key in document if key != "@context")
 
 
-def _prepared(document: object) -> bytes:
-    """JSON-LD of another shape, made so that no key and no value can be dropped in silence."""
-    context = document.get("@context") if isinstance(document, dict) else None
-    problems = [*_dropped(document, "record", top=True)]
-    if context is not None and not isinstance(context, dict):
-        problems.append(Problem("@context", "a context is not fetched", str(context)[:60], f"{CONTEXT}, or an object"))
+def _refuse_what_is_not_expanded(document: object) -> None:
+    """Refuse all JSON-LD but the expanded, flat form, in which every key and value is what it says.
+
+    A JSON-LD processor drops what a context does not know, what is null, and what makes no IRI,
+    without a word; in this form nothing of the kind can be left.
+
+    Raises:
+        InvalidRecord: every place at which something could be dropped, rounded or fetched.
+    """
+    if isinstance(document, dict) and "@context" in document:
+        message, found = "a context is not fetched, and one of your own is not read", str(document["@context"])[:60]
+        raise InvalidRecord([Problem("@context", message, found, f"{CONTEXT}, or none in expanded form")])
+    if isinstance(document, dict) and document.keys() == {"@graph"}:
+        document = document["@graph"]
+    nodes = document if isinstance(document, list) else [document]
+    problems = [problem for index, node in enumerate(nodes) for problem in _odd_node(node, f"[{index}]")]
     if problems:
         raise InvalidRecord(problems)
-    # A key that the context does not know becomes a property of ours that no record has.
-    vocabulary = {"@vocab": B12 + "unknown/"}
-    if isinstance(document, dict):
-        document = {**document, "@context": [vocabulary, *([context] if context else [])]}
-    return json.dumps(document, default=float).encode()
 
 
-def _dropped(part: object, path: str, top: bool = False) -> Iterator[Problem]:
-    """What a JSON-LD processor would leave out, round or fetch."""
-    if part is None:
-        yield Problem(path, "null is no value: leave the key out", "null")
-    elif isinstance(part, Decimal) and not exact(part):
-        yield Problem(path, "a number that no double carries exactly", str(part)[:60], "at most 15 digits")
-    elif isinstance(part, dict):
-        for key, value in part.items():
-            place = f"{path}.{key}"
-            if key == "@import" or (key == "@context" and not top):
-                yield Problem(place, "a context is not fetched, and stands at the top only", str(value)[:60])
-            elif key.startswith("@") and key not in _KEYWORDS:
-                yield Problem(place, "no keyword that a record needs", key, ", ".join(sorted(_KEYWORDS)))
-            else:
-                yield from _dropped(value, place)
-    elif isinstance(part, list):
-        for index, value in enumerate(part):
-            yield from _dropped(value, f"{path}[{index}]", top=False)
+def _odd_node(node: object, path: str) -> Iterator[Problem]:
+    if not isinstance(node, dict):
+        yield Problem(path, "not a node of expanded JSON-LD", str(node)[:60], "an object with @id")
+        return
+    for key, value in node.items():
+        place = f"{path}.{key[:60]}"
+        values = value if isinstance(value, list) else [value]
+        if key in ("@id", "@type"):
+            for text in values if key == "@type" else [value]:
+                if not isinstance(text, str) or not (_IRI.match(text) or _BLANK.match(text)):
+                    yield Problem(place, "not an IRI", str(text)[:60], "an absolute IRI")
+        elif not _IRI.match(key):
+            yield Problem(place, "not a property of expanded JSON-LD", accepted=f"an IRI, or {CONTEXT} as @context")
+        else:
+            for index, found in enumerate(values):
+                yield from _odd_value(found, f"{place}[{index}]")
 
 
-_KEYWORDS = {"@base", "@container", "@context", "@graph", "@id", "@type", "@value", "@version", "@vocab"}
+def _odd_value(value: object, path: str) -> Iterator[Problem]:
+    accepted = '{"@id": IRI}, or {"@value": ..., "@type": datatype}'
+    if isinstance(value, dict) and value.keys() == {"@id"}:
+        if not isinstance(value["@id"], str) or not (_IRI.match(value["@id"]) or _BLANK.match(value["@id"])):
+            yield Problem(path, "not an IRI", str(value["@id"])[:60], "an absolute IRI")
+    elif isinstance(value, dict) and "@value" in value and value.keys() <= {"@value", "@type"}:
+        literal, datatype = value["@value"], value.get("@type", XSD + "string")
+        if not isinstance(literal, str | Decimal) or (isinstance(literal, Decimal) and not exact(literal)):
+            yield Problem(path, "not a text, and no number that a double carries", str(literal)[:60], accepted)
+        if not isinstance(datatype, str) or not _IRI.match(datatype):
+            yield Problem(path, "not an IRI of a datatype", str(datatype)[:60], accepted)
+    else:
+        yield Problem(path, "not a value of expanded JSON-LD", str(value)[:60], accepted)
 
 
 # ---- from triples ------------------------------------------------------------------------------
@@ -155,8 +176,6 @@ class _Reader:
                 lists.setdefault(_LISTS[name], []).append(self.entry(value))
             elif name in ("asOf", "jurisdiction") and name not in document:
                 document[name] = self.literal(name, value)
-            elif name == DCTERMS + "identifier" and self.is_text(value):
-                document["id"] = value.value
             else:
                 self.refuse(name, value)
         for subject in self.triples.keys() - self.seen:
@@ -224,15 +243,10 @@ class _Reader:
             self.problem(name, "not a literal of its datatype", str(node), accepted)
         if datatypes is not _NUMBER:
             return str(node.value)
-        try:
-            return Decimal(node.value)
-        except InvalidOperation:
+        lexical = _LEXICAL.get(node.datatype.value) if isinstance(node, Literal) else None
+        if lexical is None or not lexical.match(node.value):
             return str(node.value)  # which json.py says is no number
-
-    def is_text(self, node: Any) -> bool:
-        from pyoxigraph import Literal
-
-        return isinstance(node, Literal) and node.datatype.value == XSD + "string"
+        return Decimal(node.value)
 
     def refuse(self, name: str, value: object) -> None:
         accepted = ", ".join(("asOf", "jurisdiction", *_LISTS, *_ENTRY))
