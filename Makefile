@@ -1,11 +1,12 @@
 # make demo   sets up and prints the recommendation for an example patient
 # make test   sets up and runs every check
+# make bench  measures, and writes benchmarks/RESULTS.md
 # Needs Python 3.11 or later, git and make; everything else is installed into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test wheel clean
+.PHONY: demo test bench wheel clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/b12kg recommend ontology/examples/pernicious-anemia-ileal-resection.json
@@ -15,6 +16,9 @@ test: .venv/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n 2 --dist loadfile
+
+bench: .venv/demo.stamp
+	$(BIN)/python benchmarks/reference.py
 
 wheel: .venv/test.stamp
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist .
