@@ -112,8 +112,8 @@ def find_query(name: str) -> Query:
     from difflib import get_close_matches
 
     near = get_close_matches(name, shipped(), n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise UsageError(f"no query is called {name!r}{hint} `b12kg queries` lists them; a file ends in .rq")
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise UsageError(f"no query is called {name!r}; {hint}`b12kg queries` lists them, and a file ends in .rq")
 
 
 # ---- running -----------------------------------------------------------------------------------

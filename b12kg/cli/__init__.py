@@ -303,7 +303,7 @@ def _once(files: Sequence[str]) -> None:
 
 def _problems(problems: Sequence[Problem], name: str | None = None) -> None:
     if name is not None:
-        print(f"b12kg: {name} is not answered:", file=sys.stderr)
+        print(f"b12kg: {'standard input' if name == '-' else name} is not answered:", file=sys.stderr)
     for problem in problems:
         print(f"  {problem}" if name is not None else f"b12kg: {problem}", file=sys.stderr)
 

@@ -15,7 +15,7 @@ from typing import get_args
 
 from b12kg.errors import InvalidRecord, Problem
 from b12kg.guideline import Guideline
-from b12kg.iris import B12
+from b12kg.iris import B12, name_of
 from b12kg.record import Circumstance, Comparator, Measurement, Record, Statement
 from b12kg.records.countries import COUNTRIES
 from b12kg.units import convert, ucum
@@ -235,7 +235,7 @@ class _Reader:
             if found in names:
                 self.problem(path, f"{found} is {where}", found, f"a name of {_WHAT[key]}")
                 return None
-        near = get_close_matches(found, accepted, n=1, cutoff=0.5)
+        near = get_close_matches(name_of(found), accepted, n=1, cutoff=0.5)
         meant = f"{near[0]} (perhaps that is meant); all names: " if near else ""
         self.problem(path, f"unknown name of {_WHAT[key]}", found, meant + ", ".join(sorted(accepted)))
         return None
