@@ -66,6 +66,10 @@ _LOGICAL_TYPES = {
 } | {RDFS + "Datatype"}
 
 
+# HermiT answers one question at a time, and so does JPype: two threads that convert values at once crash the JVM.
+_JAVA = threading.RLock()
+
+
 class Reasoner:
     """HermiT over one guideline; its answers are the definition that every engine is held to.
 
@@ -84,29 +88,29 @@ class Reasoner:
         self._guideline = guideline
         self._owl = _Expressions(guideline, manager.getOWLDataFactory(), java)
         self._hermit = java("org.semanticweb.HermiT.Reasoner")(java("org.semanticweb.HermiT.Configuration")(), ontology)
-        self._lock = threading.Lock()  # HermiT answers one question at a time
         if not self._hermit.isConsistent():
             raise InvalidGuideline([Problem(guideline.id, "inconsistent: no patient can exist under its axioms")])
 
     def possible(self, patient: ClassExpression) -> bool:
         """Whether any patient can be in the expression."""
-        return self._satisfiable(self._owl.write(patient))
+        with _JAVA:
+            return self._satisfiable(self._owl.write(patient))
 
     def truth(self, patient: ClassExpression, phenotype: str) -> Truth:
         """Whether being in the expression entails the phenotype, excludes it, or neither.
 
         The patient has to be possible: of an impossible one everything follows.
         """
-        who, what = self._owl.write(patient), self._owl.named(self._guideline.phenotypes[phenotype].iri)
-        if not self._satisfiable(self._owl.both(who, self._owl.complement(what))):
-            return "entailed"
-        if not self._satisfiable(self._owl.both(who, what)):
-            return "excluded"
-        return "unknown"
+        with _JAVA:
+            who, what = self._owl.write(patient), self._owl.named(self._guideline.phenotypes[phenotype].iri)
+            if not self._satisfiable(self._owl.both(who, self._owl.complement(what))):
+                return "entailed"
+            if not self._satisfiable(self._owl.both(who, what)):
+                return "excluded"
+            return "unknown"
 
     def _satisfiable(self, expression: Any) -> bool:
-        with self._lock:
-            return bool(self._hermit.isSatisfiable(expression))
+        return bool(self._hermit.isSatisfiable(expression))
 
 
 def reasoner(guideline: Guideline) -> Reasoner:
@@ -114,11 +118,8 @@ def reasoner(guideline: Guideline) -> Reasoner:
 
     Threads that ask at once wait for the one that makes it.
     """
-    with _MAKING:
+    with _JAVA:
         return _reasoner(guideline)
-
-
-_MAKING = threading.Lock()
 
 
 @lru_cache(maxsize=4)  # a process works with few guidelines, and a loaded one takes some MB of the JVM
@@ -132,7 +133,6 @@ def _reasoner(guideline: Guideline) -> Reasoner:
 def _java() -> Any:
     """The function that gives a Java class by its name; the JVM runs from the first call on."""
     import jpype
-    from jpype import config
 
     if not jpype.isJVMStarted():
         home = Path(os.environ.get(JAVA_VARIABLE) or _bundled_java())
@@ -141,9 +141,6 @@ def _java() -> Any:
             raise ReasonerError(
                 f"no Java at {str(home)!r}; {JAVA_VARIABLE} names the home of a Java of version 8 or later"
             )
-        # The end of the process ends the JVM; waiting for it would wait for every thread that has asked it.
-        config.destroy_jvm = False
-        config.onexit = False
         try:
             # 1 GB is ten times what the shipped guideline takes; the flag silences a warning of Java 24 and later.
             jpype.startJVM(
@@ -156,6 +153,10 @@ def _java() -> Any:
             )
         except (OSError, RuntimeError, TypeError) as error:
             raise ReasonerError(f"the Java at {str(home)!r} did not start: {error}") from error
+        if threading.current_thread() is not threading.main_thread():
+            # The end of the process waits for the thread that started the JVM, unless it is detached;
+            # when it asks again it is attached as a daemon, like every other.
+            jpype.JClass("java.lang.Thread").detach()
     elif not any(
         str(path).endswith("HermiT.jar")
         for path in str(jpype.java.lang.System.getProperty("java.class.path")).split(os.pathsep)
