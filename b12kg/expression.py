@@ -17,6 +17,8 @@ from b12kg.errors import Problem, UnsupportedConstruct
 Facet = Literal["minInclusive", "minExclusive", "maxInclusive", "maxExclusive"]
 Truth = Literal["entailed", "excluded", "unknown"]
 
+_SIGNS: dict[Facet, str] = {"minExclusive": ">", "minInclusive": ">=", "maxInclusive": "<=", "maxExclusive": "<"}
+
 
 @dataclass(frozen=True, slots=True)
 class Class:
@@ -38,6 +40,14 @@ class FacetRestriction:
 
     facet: Facet
     value: Decimal
+
+    def words(self, unit: str) -> str:
+        """The bound as people write it.
+
+        >>> FacetRestriction("minExclusive", Decimal("20.0")).words("cm")
+        '> 20 cm'
+        """
+        return f"{_SIGNS[self.facet]} {self.value.normalize():f} {unit}"
 
     def holds(self, value: Decimal) -> bool:
         """Whether the number is within the bound.

@@ -360,7 +360,6 @@ def _bins(cuts: Iterable[FacetRestriction], unit: str) -> tuple[Bin, ...]:
             bounds.append(FacetRestriction("minExclusive" if low[1] else "minInclusive", low[0]))
         if high is not None:
             bounds.append(FacetRestriction("maxInclusive" if high[1] else "maxExclusive", high[0]))
-        signs = {"minExclusive": ">", "minInclusive": ">=", "maxInclusive": "<=", "maxExclusive": "<"}
-        words = " and ".join(f"{signs[b.facet]} {b.value.normalize():f} {unit}" for b in bounds)
+        words = " and ".join(bound.words(unit) for bound in bounds)
         bins.append(Bin(tuple(bounds), words or "any value"))
     return tuple(bins)

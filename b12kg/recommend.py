@@ -11,11 +11,11 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from b12kg.classify import reasoner
+from b12kg.classify import Reasoner, reasoner
 from b12kg.decide import decide
 from b12kg.errors import InvalidRecord, Problem, ReasonerError
 from b12kg.explain import Endings, alerts, answer, unused
-from b12kg.expression import ObjectIntersectionOf
+from b12kg.expression import ClassExpression, ObjectIntersectionOf
 from b12kg.guideline import Guideline
 from b12kg.outcome import Ending, Filling, fillings
 from b12kg.recommendation import Recommendation
@@ -98,7 +98,7 @@ def recommend(guideline: Guideline, record: Record, warnings: tuple[Problem, ...
     hermit, who, known = reasoner(guideline), patient(record, guideline), facts(record, guideline)
     if not hermit.possible(who):
         raise InvalidRecord([Problem("record", "no patient can be as it states: the reasoner finds a contradiction")])
-    endings = _endings(guideline, record)
+    endings = _endings(guideline, hermit, who)
     truth = partial(hermit.truth, who)
     return Recommendation(
         guideline=guideline,
@@ -112,9 +112,8 @@ def recommend(guideline: Guideline, record: Record, warnings: tuple[Problem, ...
     )
 
 
-def _endings(guideline: Guideline, record: Record) -> dict[str, Endings]:
+def _endings(guideline: Guideline, hermit: Reasoner, who: ClassExpression) -> dict[str, Endings]:
     """For each decision, every filling that the patient can be, with how the decision ends for it."""
-    hermit, who = reasoner(guideline), patient(record, guideline)
     possible: list[tuple[Filling, frozenset[str]]] = []
     for decision in guideline.decisions:
         for filling in fillings(guideline, decision):

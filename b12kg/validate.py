@@ -215,12 +215,11 @@ def _straddling(record: Record, guideline: Guideline) -> Iterator[Problem]:
     """Bounds that count and leave open on which side of a threshold the value lies."""
     leaves = guideline.leaves_of(sorted(guideline.phenotypes))
     thresholds = [leaf for leaf in leaves if isinstance(leaf, DataSomeValuesFrom)]
-    signs = {"minExclusive": ">", "minInclusive": ">=", "maxInclusive": "<=", "maxExclusive": "<"}
     for measurement in facts(record, guideline).measurements.values():
         for leaf in thresholds:
             if leaf.quantity == measurement.of and within(measurement.range, leaf.restrictions) is None:
                 unit = guideline.quantities[measurement.of].unit
-                wanted = " and ".join(f"{signs[b.facet]} {b.value.normalize():f} {unit}" for b in leaf.restrictions)
+                wanted = " and ".join(bound.words(unit) for bound in leaf.restrictions)
                 yield Problem(
                     measurement.path,
                     f"only a bound is given, and it leaves open whether {measurement.of} is {wanted}",

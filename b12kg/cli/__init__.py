@@ -21,6 +21,7 @@ from pathlib import Path
 
 from b12kg import __version__
 from b12kg.errors import B12kgError, InvalidGuideline, InvalidRecord, Problem, UsageError
+from b12kg.records import SUFFIXES
 
 ANSWERED, FINDINGS, USAGE, INVALID_RECORD, INVALID_GUIDELINE = range(5)
 
@@ -116,8 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_INPUTS = ["json", "turtle", "nt", "jsonld"]
-_SUFFIXES = {".json": "json", ".ttl": "turtle", ".nt": "nt", ".jsonld": "jsonld"}
+_INPUTS = list(SUFFIXES.values())
 _FORMATS = ["text", "json", "turtle", "trig", "jsonld"]
 
 
@@ -280,7 +280,7 @@ def _read(name: str, format_: str | None) -> tuple[bytes, str]:
     if name == "-":
         return sys.stdin.buffer.read(), format_ or "json"
     path = Path(name)
-    known = format_ or _SUFFIXES.get(path.suffix.lower())
+    known = format_ or SUFFIXES.get(path.suffix.lower())
     if known is None:
         raise UsageError(
             f"{name}: no format goes by {path.suffix or 'no suffix'!r}; name one with --input {{{','.join(_INPUTS)}}}"
