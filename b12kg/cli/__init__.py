@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -64,9 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"b12kg {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    def command(name: str, summary: str) -> argparse.ArgumentParser:
+    def command(run: Callable[[argparse.Namespace], int], name: str, summary: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=summary, description=summary)
-        made.set_defaults(run=globals()[f"_{name}"])
+        made.set_defaults(run=run)
         return made
 
     def guideline(of: argparse.ArgumentParser) -> None:
@@ -80,16 +80,16 @@ def _parser() -> argparse.ArgumentParser:
         of.add_argument("--as-of", type=_date, metavar="DATE", help="for records without asOf (default: today)")
         guideline(of)
 
-    recommend = command("recommend", "Answer every decision of the guideline for each record.")
+    recommend = command(_recommend, "recommend", "Answer every decision of the guideline for each record.")
     records(recommend)
     recommend.add_argument("--engine", choices=["reference"], default="reference", help="what works it out")
     recommend.add_argument("--format", choices=_FORMATS, default="text", help="form of the answer (default: text)")
 
-    validate = command("validate", "Say what is wrong with each record, or odd about it.")
+    validate = command(_validate, "validate", "Say what is wrong with each record, or odd about it.")
     records(validate)
     validate.add_argument("--format", choices=["text", "json"], default="text", help="form of the findings")
 
-    query = command("query", "Ask a shipped SPARQL query, or one in a file, of the guideline.")
+    query = command(_query, "query", "Ask a shipped SPARQL query, or one in a file, of the guideline.")
     query.add_argument("query", metavar="NAME|FILE.rq", help="`b12kg queries` lists the names")
     query.add_argument("--record", metavar="FILE", help="ask it of the answer to this record as well")
     query.add_argument(
@@ -99,18 +99,18 @@ def _parser() -> argparse.ArgumentParser:
     query.add_argument("--as-of", type=_date, metavar="DATE", help="for a record without asOf (default: today)")
     guideline(query)
 
-    queries = command("queries", "List the shipped queries with the question that each answers.")
+    queries = command(_queries, "queries", "List the shipped queries with the question that each answers.")
     queries.add_argument("--group", choices=["audit", "competency", "decide"], help="only those of one group")
 
-    schema = command("schema", "Print the JSON Schema of a record, or its JSON-LD context.")
+    schema = command(_schema, "schema", "Print the JSON Schema of a record, or its JSON-LD context.")
     schema.add_argument("--context", action="store_true", help="the JSON-LD context")
     guideline(schema)
 
-    audit = command("audit", "Run every check of the guideline: shapes, audit queries, the basis of overrides.")
+    audit = command(_audit, "audit", "Run every check of the guideline: shapes, audit queries, the basis of overrides.")
     audit.add_argument("--format", choices=["text", "json"], default="text", help="form of the findings")
     guideline(audit)
 
-    export = command("export", "Write the guideline as one file.")
+    export = command(_export, "export", "Write the guideline as one file.")
     export.add_argument("--format", choices=["owl"], default="owl", help="owl: RDF/XML and Turtle, OWL 2 DL")
     export.add_argument("-o", "--output", default=".", metavar="FOLDER", help="where to (default: here)")
     guideline(export)
