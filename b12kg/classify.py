@@ -36,6 +36,7 @@ from b12kg.expression import (
 )
 from b12kg.guideline import Guideline
 from b12kg.iris import B12, OWL, RDF, RDFS, XSD
+from b12kg.outcome import Filling, fillings
 
 if TYPE_CHECKING:
     from rdflib import Graph
@@ -108,6 +109,23 @@ class Reasoner:
             if not self._satisfiable(self._owl.both(who, what)):
                 return "excluded"
             return "unknown"
+
+    def fillings_of(self, patient: ClassExpression) -> list[tuple[Filling, frozenset[str]]]:
+        """Every filling of every decision that the patient can be, with the phenotypes that it is in.
+
+        Raises:
+            ReasonerError: a phenotype is left open where every feature is filled in.
+        """
+        found: list[tuple[Filling, frozenset[str]]] = []
+        for decision in self._guideline.decisions:
+            for filling in fillings(self._guideline, decision):
+                filled = ObjectIntersectionOf((patient, filling.expression))
+                if self.possible(filled):
+                    truths = {name: self.truth(filled, name) for name in self._guideline.phenotypes_of(decision)}
+                    if "unknown" in truths.values():
+                        raise ReasonerError(f"{decision}: {dict(filling.values)} leaves a phenotype open: {truths}")
+                    found.append((filling, frozenset(name for name, t in truths.items() if t == "entailed")))
+        return found
 
     def _satisfiable(self, expression: Any) -> bool:
         return bool(self._hermit.isSatisfiable(expression))

@@ -6,58 +6,43 @@ entries and the document's passages. The same for every engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from b12kg.expression import Leaf, Truth, feature_of, ground, leaves
-from b12kg.guideline import JURISDICTION, Argument, Guideline, Rule
-from b12kg.outcome import Ending, Filling, decisive, overriders_of, settle, state_of
+from b12kg.guideline import JURISDICTION, Argument, Guideline
+from b12kg.outcome import RuleVerdict, Verdict
 from b12kg.recommendation import ARGUMENT_STATE, Alert, Answer, ArgumentFinding, Fact, RuleFinding, Unused
 from b12kg.record import Facts, Record
 
-Endings = Sequence[tuple[Filling, Ending]]
+Truths = Callable[[str], Truth]
 
 
-def answer(
-    guideline: Guideline, decision: str, endings: Endings, facts: Facts, truth: Callable[[str], Truth]
-) -> Answer:
+def answer(guideline: Guideline, decision: str, verdict: Verdict, facts: Facts, truth: Truths) -> Answer:
     """The outcome of a decision with the findings on each of its rules and arguments.
 
     Args:
-        endings: every filling that the patient can be, with how the decision ends for it.
-        truth: what the engine says of a phenotype for the record as it stands.
+        verdict: what the engine found of the decision.
+        truth: what it says of a phenotype for the record as it stands.
     """
     return Answer(
-        outcome=settle(endings),
-        rules=tuple(_rule(guideline, rule, endings, facts, truth) for rule in guideline.rules_of(decision)),
-        arguments=tuple(_arguments(guideline, decision, truth)),
+        verdict.outcome,
+        lambda: tuple(_rule(guideline, found, facts, truth) for found in verdict.rules),
+        lambda: tuple(_arguments(guideline, decision, truth)),
     )
 
 
-def alerts(guideline: Guideline, decision: str, endings: Endings, truth: Callable[[str], Truth]) -> list[Alert]:
-    """The alerts of a decision: rules that apply, or may, to a patient of whom their condition holds."""
-
-    def followed(rule: str) -> Callable[[Ending], bool]:
-        return lambda ending: rule in ending.applying and rule not in ending.overridden
-
-    found = []
-    for rule in guideline.rules_of(decision):
-        if rule.alert_when is None or truth(rule.alert_when) != "entailed":
-            continue
-        holds = [followed(rule.name)(ending) for _, ending in endings]
-        if any(holds):
-            missing = decisive(endings, followed(rule.name))
-            found.append(Alert(rule.name, "certain" if all(holds) else "possible", missing))
-    return found
+def alerts(guideline: Guideline, verdicts: Mapping[str, Verdict], truth: Truths) -> Iterator[Alert]:
+    """Rules that are followed, or may be, for a patient of whom the condition of their alert holds."""
+    for verdict in verdicts.values():
+        for found in verdict.rules:
+            condition = guideline.rules[found.rule].alert_when
+            if found.followed != "never" and condition is not None and truth(condition) == "entailed":
+                yield Alert(found.rule, found.followed, found.follow_missing)
 
 
 def unused(guideline: Guideline, record: Record, facts: Facts) -> tuple[Unused, ...]:
     """The entries of a record that no rule, decision or argument looks at, and replaced measurements."""
-    asked = {
-        *(name for rule in guideline.rules.values() for name in (rule.phenotype, rule.alert_when) if name),
-        *(decision.concerns for decision in guideline.decisions.values()),
-        *(argument.phenotype for argument in guideline.arguments),
-    }
-    features = {feature_of(leaf) for leaf in guideline.leaves_of(sorted(asked))}
+    features = guideline.features_asked
     nothing = "no rule or argument of the guideline depends on it"
     found = []
     for statement in record.statements:
@@ -75,25 +60,23 @@ def unused(guideline: Guideline, record: Record, facts: Facts) -> tuple[Unused, 
     return tuple(found)
 
 
-def _rule(
-    guideline: Guideline, rule: Rule, endings: Endings, facts: Facts, truth: Callable[[str], Truth]
-) -> RuleFinding:
-    always, sometimes = overriders_of(rule.name, endings)
+def _rule(guideline: Guideline, found: RuleVerdict, facts: Facts, truth: Truths) -> RuleFinding:
+    rule = guideline.rules[found.rule]
     supported = [s for s in rule.support if s.only_for is None or truth(s.only_for) == "entailed"]
     phenotype = guideline.phenotypes[rule.phenotype]
     return RuleFinding(
         rule=rule,
-        state=state_of(rule.name, endings),
+        state=found.state,
         because=because(guideline, rule.phenotype, facts),
-        overridden_by=tuple(sorted(always)),
-        may_be_overridden_by=tuple(sorted(sometimes)),
+        overridden_by=found.overridden_by,
+        may_be_overridden_by=found.may_be_overridden_by,
         passages=tuple(support.passage for support in supported),
-        certain=all(rule.name in ending.applying for _, ending in endings),
+        certain=found.certain,
         editorial=(*rule.editorial, *phenotype.editorial, *(reason for s in supported for reason in s.editorial)),
     )
 
 
-def _arguments(guideline: Guideline, decision: str, truth: Callable[[str], Truth]) -> list[ArgumentFinding]:
+def _arguments(guideline: Guideline, decision: str, truth: Truths) -> list[ArgumentFinding]:
     offered = {offer for rule in guideline.rules_of(decision) for offer in rule.offers}
 
     def among(offers: tuple[str, ...]) -> tuple[str, ...]:

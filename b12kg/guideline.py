@@ -243,6 +243,7 @@ class Guideline:
     """A guideline, worked out far enough that no stage has to look into its graph.
 
     Mappings are keyed by the names that records and results use; decisions are in their order.
+    ``impossible`` holds the expressions that no patient is in, by what the guideline declares disjoint.
     """
 
     id: str
@@ -269,6 +270,7 @@ class Guideline:
     rules: Mapping[str, Rule]
     overrides: tuple[Override, ...]
     arguments: tuple[Argument, ...]
+    impossible: tuple[ClassExpression, ...]
     files: tuple[Path, ...]
     shapes: tuple[Path, ...]
 
@@ -278,7 +280,7 @@ class Guideline:
 
     def kinds_of(self, concept: str) -> tuple[str, ...]:
         """Every concept that is a kind of this one, near or far, sorted."""
-        return tuple(sorted(kind for kind, parents in self._ancestors.items() if concept in parents))
+        return self._kinds[concept]
 
     @cached_property
     def _ancestors(self) -> dict[str, tuple[str, ...]]:
@@ -288,9 +290,19 @@ class Guideline:
 
         return {name: tuple(sorted(climb(name, frozenset([name])))) for name in self.concepts}
 
+    @cached_property
+    def _kinds(self) -> dict[str, tuple[str, ...]]:
+        above = self._ancestors
+        return {name: tuple(sorted(kind for kind, parents in above.items() if name in parents)) for name in above}
+
     def rules_of(self, decision: str) -> tuple[Rule, ...]:
         """The rules of a decision, sorted by name."""
-        return tuple(rule for _, rule in sorted(self.rules.items()) if decision in rule.decisions)
+        return self._rules_of[decision]
+
+    @cached_property
+    def _rules_of(self) -> dict[str, tuple[Rule, ...]]:
+        rules = [rule for _, rule in sorted(self.rules.items())]
+        return {name: tuple(rule for rule in rules if name in rule.decisions) for name in self.decisions}
 
     def leaves_of(self, phenotypes: Iterable[str]) -> tuple[Leaf, ...]:
         """The leaves of the phenotypes' definitions, each once."""
@@ -303,17 +315,55 @@ class Guideline:
 
     def features_of(self, decision: str) -> tuple[str, ...]:
         """The names of what the outcome of a decision depends on, sorted."""
-        return tuple(sorted({feature_of(leaf) for leaf in self.leaves_of(self.phenotypes_of(decision))}))
+        return self.features_behind(self.phenotypes_of(decision))
+
+    def features_behind(self, phenotypes: Iterable[str]) -> tuple[str, ...]:
+        """The features that the phenotypes ask about, and those that bear on these, sorted.
+
+        What is declared impossible ties features together: a fact about one can settle another.
+        """
+        found = {feature_of(leaf) for leaf in self.leaves_of(phenotypes)}
+        tied = [{feature_of(leaf) for leaf in leaves(expression)} for expression in self.impossible]
+        while more := [features for features in tied if not features <= found and self._related(features, found)]:
+            found = found.union(*more)
+        return tuple(sorted(found))
+
+    def _related(self, some: Iterable[str], others: set[str]) -> bool:
+        """Whether one of the features is one of the others, or a kind or parent of one."""
+
+        def relatives(feature: str) -> tuple[str, ...]:
+            if feature not in self.concepts:
+                return (feature,)
+            return (feature, *self.parents_of(feature), *self.kinds_of(feature))
+
+        return not others.isdisjoint(relative for feature in some for relative in relatives(feature))
+
+    @cached_property
+    def features_asked(self) -> frozenset[str]:
+        """The features that some rule, decision or argument depends on."""
+        asked = {
+            *(name for rule in self.rules.values() for name in (rule.phenotype, rule.alert_when) if name),
+            *(decision.concerns for decision in self.decisions.values()),
+            *(argument.phenotype for argument in self.arguments),
+        }
+        return frozenset(self.features_behind(sorted(asked)))
 
     def bins_of(self, quantity: str) -> tuple[Bin, ...]:
         """The ranges into which the thresholds of all phenotypes cut a quantity, from low to high."""
-        ranges = {
-            facet
-            for leaf in self.leaves_of(sorted(self.phenotypes))
-            if isinstance(leaf, DataSomeValuesFrom) and leaf.quantity == quantity
-            for facet in leaf.restrictions
-        }
+        ranges = {facet for restrictions in self.thresholds_of(quantity) for facet in restrictions}
         return _bins(ranges, self.quantities[quantity].unit)
+
+    def thresholds_of(self, quantity: str) -> tuple[tuple[FacetRestriction, ...], ...]:
+        """The ranges of a quantity that phenotypes ask about."""
+        return self._thresholds.get(quantity, ())
+
+    @cached_property
+    def _thresholds(self) -> dict[str, tuple[tuple[FacetRestriction, ...], ...]]:
+        found: dict[str, tuple[tuple[FacetRestriction, ...], ...]] = {}
+        for leaf in self.leaves_of(sorted(self.phenotypes)):
+            if isinstance(leaf, DataSomeValuesFrom):
+                found[leaf.quantity] = (*found.get(leaf.quantity, ()), leaf.restrictions)
+        return found
 
     def codes_of_jurisdiction(self) -> tuple[str, ...]:
         """The jurisdictions that some phenotype names, sorted."""

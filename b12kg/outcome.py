@@ -1,8 +1,8 @@
 """How a decision ends for a patient, and what several possible endings come to.
 
-Owns GUIDELINE semantics of unknown facts: each way to fill them in has an ending; the same ending
-each time is the answer, and otherwise the decisive facts are those that separate the endings.
-Does not find endings: an engine does (the reference by SPARQL, a table by look-up).
+Owns the meaning of unknown facts: each way to fill them in has an ending; the same ending each time
+is the answer, and otherwise the decisive facts are those that separate the endings. What an engine
+finds of a decision is a verdict: the reference makes it from endings, a table looks it up.
 """
 
 from __future__ import annotations
@@ -101,19 +101,49 @@ class Outcome:
     possible: tuple[PossibleOutcome, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RuleVerdict:
+    """What every filling of the unknown facts comes to for one rule; names are sorted.
+
+    Args:
+        rule: its name.
+        certain: it applies in every filling, overridden or not.
+        overridden_by: rules that override it wherever it applies.
+        may_be_overridden_by: rules that override it in some of the fillings in which it applies.
+        followed: whether it applies and is not overridden: in every filling, in some, or in none.
+        follow_missing: the facts that decide whether it is followed, the most decisive first.
+    """
+
+    rule: str
+    state: RuleState
+    certain: bool
+    overridden_by: tuple[str, ...]
+    may_be_overridden_by: tuple[str, ...]
+    followed: Literal["certain", "possible", "never"]
+    follow_missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an engine finds of one decision for a patient: the outcome, and each rule, sorted by name."""
+
+    outcome: Outcome
+    rules: tuple[RuleVerdict, ...]
+
+
 def fillings(guideline: Guideline, decision: str) -> Iterator[Filling]:
     """Every way to fill in the features of a decision, the impossible ones included.
 
     Which of them a patient can be is for the reasoner to say.
     """
     features = guideline.features_of(decision)
-    for combination in itertools.product(*(_values(guideline, feature) for feature in features)):
+    for combination in itertools.product(*(values_of(guideline, feature) for feature in features)):
         values = {feature: words for feature, (words, _) in zip(features, combination, strict=True)}
         yield Filling(decision, values, ObjectIntersectionOf(tuple(expression for _, expression in combination)))
 
 
-def _values(guideline: Guideline, feature: str) -> list[tuple[str, ClassExpression]]:
-    """What a feature can be filled with: words and class expression of each."""
+def values_of(guideline: Guideline, feature: str) -> list[tuple[str, ClassExpression]]:
+    """What a feature can be filled with: the words for each value, and the patients who have it."""
     if feature == JURISDICTION:
         named: list[ClassExpression] = [DataHasValue(JURISDICTION, code) for code in guideline.codes_of_jurisdiction()]
         elsewhere = ObjectComplementOf(ObjectUnionOf(tuple(named)) if len(named) > 1 else named[0])
@@ -157,17 +187,8 @@ def decisive(endings: Sequence[tuple[Filling, Ending]], answer: Callable[[Ending
     single feature separates any two, the smallest sets of features that do are taken together.
     The most decisive leaves the fewest answers in the worst case; ties are in code point order.
     """
-    groups: dict[Hashable, list[Mapping[str, str]]] = {}
-    for filling, ending in endings:
-        groups.setdefault(answer(ending), []).append(filling.values)
-    fewest, found = None, set[str]()
-    for one, other in itertools.combinations(groups.values(), 2):
-        for left, right in itertools.product(one, other):
-            apart = {feature for feature in left if left[feature] != right[feature]}
-            if fewest is None or len(apart) < fewest:
-                fewest, found = len(apart), set()
-            if len(apart) == fewest:
-                found |= apart
+    answers = [(filling.values, answer(ending)) for filling, ending in endings]
+    found = _separating_alone(answers) or _separating_together(answers)
 
     def worst(feature: str) -> int:
         """How many answers are left at most once the feature is known."""
@@ -177,6 +198,32 @@ def decisive(endings: Sequence[tuple[Filling, Ending]], answer: Callable[[Ending
         return max(map(len, left.values()))
 
     return tuple(sorted(found, key=lambda feature: (worst(feature), feature)))
+
+
+def _separating_alone(answers: Sequence[tuple[Mapping[str, str], Hashable]]) -> set[str]:
+    """The features in which alone two fillings with different answers differ."""
+    found = set()
+    for feature in answers[0][0]:
+        same_but_for_it: dict[tuple[str, ...], Hashable] = {}
+        for values, answer in answers:
+            others = tuple(value for name, value in values.items() if name != feature)
+            if same_but_for_it.setdefault(others, answer) != answer:
+                found.add(feature)
+                break
+    return found
+
+
+def _separating_together(answers: Sequence[tuple[Mapping[str, str], Hashable]]) -> set[str]:
+    """The union of the smallest sets of features in which two fillings with different answers differ."""
+    fewest, found = None, set[str]()
+    for (left, one), (right, other) in itertools.combinations(answers, 2):
+        if one != other:
+            apart = {feature for feature in left if left[feature] != right[feature]}
+            if fewest is None or len(apart) < fewest:
+                fewest, found = len(apart), set()
+            if len(apart) == fewest:
+                found |= apart
+    return found
 
 
 def state_of(rule: str, endings: Sequence[tuple[Filling, Ending]]) -> RuleState:
@@ -200,3 +247,25 @@ def overriders_of(rule: str, endings: Sequence[tuple[Filling, Ending]]) -> tuple
         return frozenset(), frozenset()
     always = by[0].intersection(*by)
     return always, frozenset[str]().union(*by) - always
+
+
+def verdict(guideline: Guideline, decision: str, endings: Sequence[tuple[Filling, Ending]]) -> Verdict:
+    """What is found of a decision over every filling that the patient can be."""
+    return Verdict(settle(endings), tuple(_rule(rule.name, endings) for rule in guideline.rules_of(decision)))
+
+
+def _rule(rule: str, endings: Sequence[tuple[Filling, Ending]]) -> RuleVerdict:
+    def followed(ending: Ending) -> bool:
+        return rule in ending.applying and rule not in ending.overridden
+
+    always, sometimes = overriders_of(rule, endings)
+    holds = [followed(ending) for _, ending in endings]
+    return RuleVerdict(
+        rule=rule,
+        state=state_of(rule, endings),
+        certain=all(rule in ending.applying for _, ending in endings),
+        overridden_by=tuple(sorted(always)),
+        may_be_overridden_by=tuple(sorted(sometimes)),
+        followed="certain" if all(holds) else "possible" if any(holds) else "never",
+        follow_missing=decisive(endings, followed),
+    )

@@ -1,6 +1,6 @@
 """From a record to its recommendation, in the order one would say it.
 
-Owns the composition of the stages, and the guideline as callers hold it. Decides nothing itself.
+Owns the composition of the stages, for both engines, and the guideline as callers hold it. Decides nothing itself.
 """
 
 from __future__ import annotations
@@ -10,19 +10,20 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import Literal, get_args
 
-from b12kg.classify import Reasoner, reasoner
-from b12kg.decide import decide
-from b12kg.errors import InvalidRecord, Problem, ReasonerError
-from b12kg.explain import Endings, alerts, answer, unused
-from b12kg.expression import ClassExpression, ObjectIntersectionOf
+from b12kg.compiled import Compiled, load_compiled
+from b12kg.errors import InvalidRecord, Problem, UsageError
+from b12kg.explain import Truths, alerts, answer, unused
 from b12kg.guideline import Guideline
-from b12kg.outcome import Ending, Filling, fillings
+from b12kg.outcome import Ending, Filling, Verdict
 from b12kg.recommendation import Recommendation
-from b12kg.record import Record, facts, patient
+from b12kg.record import Facts, Record, facts
 from b12kg.records import read
-from b12kg.turtle import load_guideline
+from b12kg.shacl import NodeShape
 from b12kg.validate import validate
+
+Engine = Literal["table", "reference"]
 
 
 def load(where: str | Path | None = None) -> ExecutableGuideline:
@@ -38,17 +39,27 @@ def load(where: str | Path | None = None) -> ExecutableGuideline:
     >>> load().content.id
     'droracle-2025'
     """
-    return ExecutableGuideline(load_guideline(where))
+    return ExecutableGuideline(load_compiled(where))
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutableGuideline:
     """A guideline with what can be done with it; ``content`` holds what it says."""
 
-    content: Guideline
+    compiled: Compiled
+
+    @property
+    def content(self) -> Guideline:
+        """What the guideline says."""
+        return self.compiled.guideline
 
     def recommend(
-        self, record: Mapping[str, object] | str | bytes | Path, *, format: str = "json", as_of: date | None = None
+        self,
+        record: Mapping[str, object] | str | bytes | Path,
+        *,
+        format: str = "json",
+        as_of: date | None = None,
+        engine: Engine = "table",
     ) -> Recommendation:
         """What the guideline gives for a record: every decision, explained.
 
@@ -56,24 +67,32 @@ class ExecutableGuideline:
             record: a mapping as in the JSON format, the path of a file, or its content as bytes.
             format: json, turtle, nt or jsonld, where no suffix of a path says it.
             as_of: the date for a record that states none.
+            engine: ``table`` looks the answer up; ``reference`` works it out by pySHACL, HermiT and SPARQL.
 
         Raises:
             InvalidRecord: the record is not answered; every reason is given.
-            UsageError: the format is unknown, or the file cannot be read.
-            ReasonerError: Java did not start, or the reasoner failed.
+            UsageError: the format or the engine is unknown, or the file cannot be read.
+            ReasonerError: Java did not start, or the reasoner failed (reference only).
 
         >>> answer = load().recommend({"id": "urn:example:p", "asOf": "2026-01-15", "absent": ["VitaminB12Deficiency"]})
         >>> answer.decisions["InitialTreatment"].status
         'not-applicable'
         """
+        if engine not in get_args(Engine):
+            raise UsageError(f"no engine {engine!r}; there are {', '.join(get_args(Engine))}")
         read_record, problems = read(record, self.content, format=format, as_of=as_of)
-        problems += validate(read_record, self.content)
+        problems += validate(read_record, self.content, self._shapes(engine))
         if any(problem.severity == "error" for problem in problems):
             raise InvalidRecord([problem for problem in problems if problem.severity == "error"])
-        return recommend(self.content, read_record, tuple(problems))
+        return recommend(self.compiled, read_record, tuple(problems), engine)
 
     def validate(
-        self, record: Mapping[str, object] | str | bytes | Path, *, format: str = "json", as_of: date | None = None
+        self,
+        record: Mapping[str, object] | str | bytes | Path,
+        *,
+        format: str = "json",
+        as_of: date | None = None,
+        engine: Engine = "table",
     ) -> list[Problem]:
         """What is wrong with a record (errors), or odd about it (warnings); empty if nothing is.
 
@@ -86,44 +105,62 @@ class ExecutableGuideline:
             read_record, problems = read(record, self.content, format=format, as_of=as_of)
         except InvalidRecord as error:
             return list(error.problems)
-        return [*problems, *validate(read_record, self.content)]
+        return [*problems, *validate(read_record, self.content, self._shapes(engine))]
+
+    def _shapes(self, engine: Engine) -> tuple[NodeShape, ...] | None:
+        return self.compiled.shapes if engine == "table" else None
 
 
-def recommend(guideline: Guideline, record: Record, warnings: tuple[Problem, ...] = ()) -> Recommendation:
-    """Work out every decision for a valid record with the reference engine: HermiT and SPARQL.
+def recommend(
+    compiled: Compiled, record: Record, warnings: tuple[Problem, ...] = (), engine: Engine = "table"
+) -> Recommendation:
+    """Every decision for a valid record, by one of the engines.
 
     Raises:
-        InvalidRecord: the reasoner finds that no patient can be as the record states.
+        InvalidRecord: no patient can be as the record states.
+        ReasonerError: the reasoner failed (reference only).
     """
-    hermit, who, known = reasoner(guideline), patient(record, guideline), facts(record, guideline)
-    if not hermit.possible(who):
-        raise InvalidRecord([Problem("record", "no patient can be as it states: the reasoner finds a contradiction")])
-    endings = _endings(guideline, hermit, who)
-    truth = partial(hermit.truth, who)
+    guideline, known = compiled.guideline, facts(record, compiled.guideline)
+    verdicts, truth = _looked_up(compiled, known) if engine == "table" else _worked_out(guideline, record)
     return Recommendation(
         guideline=guideline,
         record=record,
-        engine="reference",
-        decisions={name: answer(guideline, name, endings[name], known, truth) for name in guideline.decisions},
-        alerts=tuple(a for name in guideline.decisions for a in alerts(guideline, name, endings[name], truth)),
+        engine=engine,
+        decisions={name: answer(guideline, name, verdict, known, truth) for name, verdict in verdicts.items()},
+        alerts=tuple(alerts(guideline, verdicts, truth)),
         notices=record.outside,
         warnings=warnings,
         unused=unused(guideline, record, known),
     )
 
 
-def _endings(guideline: Guideline, hermit: Reasoner, who: ClassExpression) -> dict[str, Endings]:
-    """For each decision, every filling that the patient can be, with how the decision ends for it."""
-    possible: list[tuple[Filling, frozenset[str]]] = []
-    for decision in guideline.decisions:
-        for filling in fillings(guideline, decision):
-            filled = ObjectIntersectionOf((who, filling.expression))
-            if hermit.possible(filled):
-                truths = {name: hermit.truth(filled, name) for name in guideline.phenotypes_of(decision)}
-                if "unknown" in truths.values():
-                    raise ReasonerError(f"{decision}: {dict(filling.values)} leaves a phenotype open: {truths}")
-                possible.append((filling, frozenset(name for name, t in truths.items() if t == "entailed")))
+def _looked_up(compiled: Compiled, known: Facts) -> tuple[dict[str, Verdict], Truths]:
+    """What the tables hold for these facts: the verdict on each decision, and the truth of each phenotype."""
+    tables = compiled.tables
+    place = tables.place(known)
+    if not place.possible:
+        raise _contradiction()
+    verdicts = {name: table.at(place.decisions[name]) for name, table in tables.decisions.items()}
+    return verdicts, lambda phenotype: tables.phenotypes[phenotype].at(place.phenotypes[phenotype])
+
+
+def _worked_out(guideline: Guideline, record: Record) -> tuple[dict[str, Verdict], Truths]:
+    """The same by HermiT and SPARQL, over every way to fill in what is unknown."""
+    from b12kg.classify import reasoner
+    from b12kg.decide import decide
+    from b12kg.outcome import verdict
+    from b12kg.record import patient
+
+    hermit, who = reasoner(guideline), patient(record, guideline)
+    if not hermit.possible(who):
+        raise _contradiction()
+    possible = hermit.fillings_of(who)
     ended: dict[str, list[tuple[Filling, Ending]]] = {name: [] for name in guideline.decisions}
     for (filling, _), ending in zip(possible, decide(guideline, possible), strict=True):
         ended[filling.decision].append((filling, ending))
-    return {name: tuple(found) for name, found in ended.items()}
+    verdicts = {name: verdict(guideline, name, endings) for name, endings in ended.items()}
+    return verdicts, partial(hermit.truth, who)
+
+
+def _contradiction() -> InvalidRecord:
+    return InvalidRecord([Problem("record", "no patient can be as it states, by the axioms of the guideline")])

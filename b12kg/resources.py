@@ -15,4 +15,7 @@ ONTOLOGY = _ROOT / "ontology"
 QUERIES = _ROOT / "queries"
 GUIDELINES = ONTOLOGY / "guidelines"
 SHAPES = ONTOLOGY / "shapes"
+# What is worked out from the ontology: in a wheel only; a checkout keeps it in the user's cache folder.
+TABLES = _ROOT / "tables"
+PACKAGE = _PACKAGE
 EXAMPLES = ONTOLOGY / "examples"

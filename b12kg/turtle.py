@@ -68,14 +68,15 @@ def load_guideline(where: str | Path | None = None) -> Guideline:
     >>> load_guideline("droracle-2025").decisions["Assessment"].label
     'assessment'
     """
-    folder = _folder(where)
+    folder = folder_of(where)
     files = _modules(folder)
     beside = [SHAPES / path.name for path in files if path.parent == ONTOLOGY]
     shapes = tuple(path for path in (SHAPES / "record.ttl", *beside, folder / "shapes.ttl") if path.is_file())
     return _Reader(_parse(files), files, shapes, _digest(folder, files)).guideline()
 
 
-def _folder(where: str | Path | None) -> Path:
+def folder_of(where: str | Path | None) -> Path:
+    """The folder of a guideline; arguments and errors as of :func:`load_guideline`."""
     shipped = sorted(path.name for path in GUIDELINES.iterdir() if path.is_dir())
     if where is None:
         if len(shipped) != 1:
@@ -276,6 +277,7 @@ class _Reader:
             rules=rules,
             overrides=overrides,
             arguments=arguments,
+            impossible=self.impossible(concepts, phenotypes),
             files=self.files,
             shapes=self.shapes,
         )
@@ -385,6 +387,12 @@ class _Reader:
     _NUMBERS = ("low", "high", "frequency", "period", "periodMax", "fromDay", "toDay", "boundValue")
     _WORDS = ("unit", "periodUnit", "boundUnit")
     _POINTERS = ("route", "preparation")
+    # What a component says of these kinds, unless it says that the document does not state it.
+    _SAYS: ClassVar[dict[str, tuple[str, ...]]] = {
+        "dose": ("low", "high", "unit"),
+        "route": ("route",),
+        "preparation": ("preparation",),
+    }
 
     def component(self, node: Node, passages: Mapping[str, Passage]) -> tuple[tuple[int, int], Component]:
         types = [self._KINDS[t] for t in self.names(node, RDF + "type") if t in self._KINDS]
@@ -401,9 +409,13 @@ class _Reader:
         values |= {key: name_of(iri) for key in self._POINTERS if (iri := self.text(node, B12 + key)) is not None}
         if self.flag(node, B12 + "lifelong"):
             values["lifelong"] = True
+        not_stated = self.flag(node, B12 + "notStated")
+        for key in () if not_stated else self._SAYS.get(types[0], ()):
+            if key not in values:
+                self.problem(node, B12 + key, "missing", "", f"a value, as a stated {types[0]} has one")
         component = Component(
             kind=types[0],
-            text=None if self.flag(node, B12 + "notStated") else self.one(node, RDFS + "label"),
+            text=None if not_stated else self.one(node, RDFS + "label"),
             values=values,
             passages=self.pointers(node, PROV + "wasDerivedFrom", passages),
             editorial=self.texts(node, B12 + "editorialReason"),
@@ -480,6 +492,38 @@ class _Reader:
         )
 
     # -- class expressions
+
+    def impossible(
+        self, concepts: Mapping[str, Concept], phenotypes: Mapping[str, Phenotype]
+    ) -> tuple[ClassExpression, ...]:
+        """What no patient is in: two disjoint phenotypes at once, and a concept that is a kind of two disjoint ones.
+
+        A patient may well have findings of two disjoint concepts: they are two findings.
+        """
+
+        def kinds(name: str) -> set[str]:
+            return {name}.union(*(kinds(other) for other, concept in concepts.items() if name in concept.parents))
+
+        found: list[ClassExpression] = []
+        for one, other in sorted(self.graph.subject_objects(_uri(OWL + "disjointWith"))):
+            names = name_of(str(one)), name_of(str(other))
+            if all(name in phenotypes for name in names):
+                found.append(ObjectIntersectionOf(tuple(phenotypes[name].expression for name in names)))
+            elif all(name in concepts for name in names):
+                found += map(ObjectSomeValuesFrom, sorted(kinds(names[0]) & kinds(names[1])))
+            else:
+                self.unsupported(one, f"disjointWith {other}")
+        a, kind_of = _uri(RDF + "type"), _uri(RDFS + "subClassOf")
+        for node in sorted(self.graph.subjects(a, _uri(OWL + "AllDisjointClasses")), key=str):
+            self.unsupported(node, "AllDisjointClasses")
+        for one, other in sorted(self.graph.subject_objects(kind_of)):
+            if name_of(str(one)) in phenotypes:
+                self.unsupported(one, f"subClassOf {other}")
+        return tuple(found)
+
+    def unsupported(self, node: Node, axiom: str) -> None:
+        accepted = "disjointWith between two phenotypes, or between two concepts"
+        raise UnsupportedConstruct([Problem(name_of(str(node)), "unsupported axiom", axiom, accepted)])
 
     def definition(
         self, node: Node, concepts: Mapping[str, Concept], by_property: Mapping[str, str]

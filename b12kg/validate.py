@@ -1,4 +1,4 @@
-"""Whether a record can be answered: pySHACL over its normal form, in the record's own terms.
+"""Whether a record can be answered: shapes over its normal form, in the record's own terms.
 
 Owns the normal form that ``shapes/record.ttl`` looks at, and the step from a validation result to
 a problem that names the entries. What is wrong is for the shapes to say, but for one thing that
@@ -7,33 +7,51 @@ SHACL Core cannot: a bound that leaves open on which side of a threshold a value
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
+from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
-from b12kg.errors import InvalidGuideline, Problem, Severity
-from b12kg.expression import DataSomeValuesFrom
+from b12kg.errors import InvalidGuideline, Problem
 from b12kg.guideline import Guideline
-from b12kg.iris import B12, RDF, RDFS, SH, XSD
+from b12kg.iris import B12, RDFS, XSD
 from b12kg.record import Circumstance, Measurement, Record, Statement, facts, within
+from b12kg.shacl import TYPE, Iri, Nodes, NodeShape, Result, Term, check, compile_shapes
 
 if TYPE_CHECKING:
     from rdflib import Graph
     from rdflib.term import Node
 
-_NODES = "urn:b12kg:record"
 
-
-def validate(record: Record, guideline: Guideline) -> list[Problem]:
+def validate(record: Record, guideline: Guideline, shapes: tuple[NodeShape, ...] | None = None) -> list[Problem]:
     """What is wrong with a record (errors) or odd about it (warnings), in the order of its entries.
+
+    Args:
+        shapes: the guideline's shapes, compiled; None for pySHACL on the shapes themselves, the reference.
 
     Raises:
         InvalidGuideline: the shapes looked at nothing, so that they would accept anything.
     """
-    return sorted({*_by_shapes(record, guideline), *_straddling(record, guideline)}, key=_place)
+    nodes = normal_form(record, guideline)
+    results = _by_pyshacl(guideline, nodes) if shapes is None else check(shapes, nodes)
+    if not results and not any(measurement.comparator for measurement in record.measurements):
+        return []
+    return sorted({*_problems(record, guideline, nodes, results), *_straddling(record, guideline)}, key=_place)
+
+
+def compiled(guideline: Guideline) -> tuple[NodeShape, ...]:
+    """The guideline's shapes of records, compiled.
+
+    Raises:
+        UnsupportedConstruct: a shape uses what cannot be compiled.
+        InvalidGuideline: a shape looks at nothing.
+    """
+    shapes = compile_shapes(guideline.shapes)
+    _refuse_idle(guideline, {shape.target_class for shape in shapes})
+    return shapes
 
 
 def _place(problem: Problem) -> tuple[int, int, str]:
@@ -50,26 +68,28 @@ _ORDER = ("present", "absent", "measurements", "treatments", "outsideSource")
 # ---- by shapes ---------------------------------------------------------------------------------
 
 
-def _by_shapes(record: Record, guideline: Guideline) -> Iterator[Problem]:
+def _by_pyshacl(guideline: Guideline, nodes: Nodes) -> list[Result]:
     from pyshacl import validate as shacl
-    from rdflib import URIRef
+    from rdflib import RDF, SH, URIRef
 
-    graph, shapes = normal_form(record, guideline), _shapes(guideline.digest, guideline.shapes)
-    a = URIRef(RDF + "type")
-    targets = {str(class_) for class_ in shapes.objects(None, URIRef(SH + "targetClass"))}
-    known = {B12 + class_ for class_ in ("Record", "Statement", "Readings")}
-    known |= {quantity.iri for quantity in guideline.quantities.values()}
-    if B12 + "Record" not in targets or not targets <= known:
-        # A shape whose target is misspelt looks at nothing, and so accepts everything.
-        odd = ", ".join(sorted(targets - known)) or "none looks at b12:Record"
-        places = ", ".join(path.name for path in guideline.shapes)
-        raise InvalidGuideline([Problem(places, "a shape looks at no part of a record", odd, ", ".join(sorted(known)))])
-    _, report, _ = shacl(graph, shacl_graph=shapes, inference="none", advanced=False, js=False, meta_shacl=False)
-    results = report.subjects(a, URIRef(SH + "ValidationResult"))
-    problems = [_problem(record, guideline, graph, report, result) for result in results]
-    impossible = {problem.path for problem in problems if problem.severity == "error"}
-    # What is impossible is not said to be odd as well.
-    yield from (p for p in problems if p.severity == "error" or p.path not in impossible)
+    shapes = _shapes(guideline.digest, guideline.shapes)
+    _refuse_idle(guideline, {str(class_) for class_ in shapes.objects(None, SH.targetClass)})
+    _, report, _ = shacl(graph_of(nodes), shacl_graph=shapes, inference="none", advanced=False, js=False)
+    results = []
+    for result in report.subjects(RDF.type, SH.ValidationResult):
+        path = report.value(result, SH.resultPath)
+        value = report.value(result, SH.value)
+        focus = str(report.value(result, SH.focusNode))
+        results.append(
+            Result(
+                unquote(focus) if focus.startswith(_TOP) else focus,
+                str(path) if isinstance(path, URIRef) else None,
+                None if value is None else Iri(value) if isinstance(value, URIRef) else value.toPython(),
+                "warning" if report.value(result, SH.resultSeverity) == SH.Warning else "error",
+                str(report.value(result, SH.resultMessage)),
+            )
+        )
+    return results
 
 
 @lru_cache(maxsize=4)
@@ -82,28 +102,38 @@ def _shapes(digest: str, paths: tuple[Path, ...]) -> Graph:
     return graph
 
 
-def _problem(record: Record, guideline: Guideline, graph: Graph, report: Graph, result: Node) -> Problem:
-    from rdflib import URIRef
+def _refuse_idle(guideline: Guideline, targets: set[str]) -> None:
+    """A shape whose target is misspelt looks at nothing, and so accepts everything."""
+    known = {B12 + class_ for class_ in ("Record", "Statement", "Readings")}
+    known |= {quantity.iri for quantity in guideline.quantities.values()}
+    if B12 + "Record" not in targets or not targets <= known:
+        odd = ", ".join(sorted(targets - known)) or "none looks at b12:Record"
+        places = ", ".join(path.name for path in guideline.shapes)
+        raise InvalidGuideline([Problem(places, "a shape looks at no part of a record", odd, ", ".join(sorted(known)))])
 
-    def of(property_: str) -> Node | None:
-        return report.value(result, URIRef(SH + property_))
 
-    message = str(of("resultMessage"))
-    severity: Severity = "warning" if of("resultSeverity") == URIRef(SH + "Warning") else "error"
-    focus, value = of("focusNode"), of("value")
-    concept = next((name for name, c in guideline.concepts.items() if c.iri == str(value)), None)
+def _problems(record: Record, guideline: Guideline, nodes: Nodes, results: Iterable[Result]) -> Iterator[Problem]:
+    """The results in the record's own terms."""
+    problems = [_problem(record, guideline, nodes, result) for result in results]
+    impossible = {problem.path for problem in problems if problem.severity == "error"}
+    # What is impossible is not said to be odd as well.
+    yield from (p for p in problems if p.severity == "error" or p.path not in impossible)
+
+
+def _problem(record: Record, guideline: Guideline, nodes: Nodes, result: Result) -> Problem:
+    value, focus = result.value, nodes[result.focus]
+    concept = next((name for name, c in guideline.concepts.items() if c.iri == value), None)
     if concept is not None:
-        direct = of("resultPath") == URIRef(B12 + "statesPresent")
-        return _contradiction(record, guideline, concept, message, direct)
-    paths = sorted(str(path) for path in graph.objects(focus, URIRef(B12 + "path")))
-    found = "" if value is None else str(value)
+        return _contradiction(record, guideline, concept, result.message, direct=result.path == B12 + "statesPresent")
+    paths = sorted(str(path) for path in focus.get(B12 + "path", ()))
+    found = "" if value is None else value.isoformat() if isinstance(value, date) else str(value)
     measured = [m for m in record.measurements if [m.path] == paths]
-    if measured and of("resultPath") in {URIRef(B12 + bound) for bound in ("value", "below", "above")}:
+    if measured and result.path in {B12 + bound for bound in ("value", "below", "above")}:
         found = _as_reported(measured[0], guideline)
-    readings = sorted(str(reading) for reading in graph.objects(focus, URIRef(B12 + "reading")))
+    readings = sorted(str(reading) for reading in focus.get(B12 + "reading", ()))
     if readings:
         found = f"{' and '.join(readings)} at {' and '.join(paths)}"
-    return Problem(paths[-1] if paths else "record", message, found, "", severity)
+    return Problem(paths[-1] if paths else "record", result.message, found, "", result.severity)
 
 
 def _as_reported(measurement: Measurement, guideline: Guideline) -> str:
@@ -114,7 +144,7 @@ def _as_reported(measurement: Measurement, guideline: Guideline) -> str:
     return reported if same else f"{reported}, which is {measurement.canonical.normalize():f} {unit}"
 
 
-def _contradiction(record: Record, guideline: Guideline, concept: str, message: str, direct: bool) -> Problem:
+def _contradiction(record: Record, guideline: Guideline, concept: str, message: str, *, direct: bool) -> Problem:
     """Both sides of a contradiction, each by its entry; the place is the entry that states absence.
 
     ``direct`` where the concept itself is stated as present, otherwise kinds of it are.
@@ -132,67 +162,82 @@ def _contradiction(record: Record, guideline: Guideline, concept: str, message: 
     return Problem(absent[0].path, f"{concept} is {message}", both + because, "one of them")
 
 
-def normal_form(record: Record, guideline: Guideline) -> Graph:
+def normal_form(record: Record, guideline: Guideline) -> Nodes:
     """The record as the shapes see it: entries, what they state, values in canonical units.
 
     Nodes are named by their place in the record; the record's own identifier is left out.
     """
+    top: dict[str, dict[Term, None]] = {TYPE: {_RECORD: None}, _AS_OF: {record.as_of: None}}
+    nodes: dict[str, Mapping[str, Collection[Term]]] = {**_kinds(guideline), _TOP: top}
+    if record.jurisdiction is not None:
+        top[B12 + "jurisdiction"] = {record.jurisdiction: None}
+    stated: dict[bool, dict[Term, None]] = {True: {}, False: {}}
+    for statement in record.statements:
+        stated[statement.present][Iri(guideline.concepts[statement.of].iri)] = None
+        nodes[f"{_TOP}:{statement.path}"] = entry = _entry(statement, record.as_of)
+        if statement.started_on is not None:
+            entry[B12 + "startedOn"] = (statement.started_on,)
+    top[B12 + "statesPresent"], top[B12 + "statesAbsent"] = stated[True], stated[False]
+    for measurement in record.measurements:
+        quantity = guideline.quantities[measurement.of]
+        nodes[f"{_TOP}:{measurement.path}"] = entry = _entry(measurement, record.as_of)
+        entry[TYPE] = (_STATEMENT, Iri(quantity.iri))
+        entry[B12 + "value"] = (measurement.canonical,)
+        if measurement.comparator in ("<", ">"):
+            entry[B12 + ("below" if measurement.comparator == "<" else "above")] = (measurement.canonical,)
+    for circumstance in record.outside:
+        nodes[f"{_TOP}:{circumstance.path}"] = _entry(circumstance, record.as_of)
+    for key, readings in _readings(record.measurements):
+        unit = guideline.quantities[readings[0].of].unit
+        texts = (f"{m.comparator or ''}{m.canonical.normalize():f} {unit}" for m in readings)
+        nodes[f"{_TOP}:{key}"] = {
+            TYPE: (_READINGS,),
+            B12 + "reading": dict.fromkeys(texts),
+            B12 + "path": tuple(m.path for m in readings),
+        }
+    return nodes
+
+
+_TOP = "urn:b12kg:record"
+_RECORD, _STATEMENT, _READINGS = Iri(B12 + "Record"), Iri(B12 + "Statement"), Iri(B12 + "Readings")
+_AS_OF = B12 + "asOf"
+
+
+def _entry(entry: Statement | Measurement | Circumstance, as_of: date) -> dict[str, Collection[Term]]:
+    form: dict[str, Collection[Term]] = {TYPE: (_STATEMENT,), B12 + "path": (entry.path,), _AS_OF: (as_of,)}
+    if entry.on is not None:
+        form[B12 + "on"] = (entry.on,)
+    return form
+
+
+@lru_cache(maxsize=4)
+def _kinds(guideline: Guideline) -> Nodes:
+    """Which concept is a kind of which."""
+    concepts = guideline.concepts
+    return {
+        concept.iri: {RDFS + "subClassOf": tuple(Iri(concepts[parent].iri) for parent in concept.parents)}
+        for concept in concepts.values()
+        if concept.parents
+    }
+
+
+def graph_of(nodes: Nodes) -> Graph:
+    """The same as RDF."""
     from rdflib import Graph, Literal, URIRef
 
+    def node(name: str) -> URIRef:
+        return URIRef(quote(name, safe=":") if name.startswith(_TOP) else name)
+
+    def term(value: Term) -> Node:
+        if isinstance(value, Iri):
+            return URIRef(value)
+        return Literal(f"{value:f}", datatype=URIRef(XSD + "decimal")) if isinstance(value, Decimal) else Literal(value)
+
     graph = Graph()
-    top = URIRef(_NODES)
-    dates, decimals, a = URIRef(XSD + "date"), URIRef(XSD + "decimal"), URIRef(RDF + "type")
-
-    def b12(name: str) -> URIRef:
-        return URIRef(B12 + name)
-
-    def add(subject: Node, property_: str, value: Node) -> None:
-        graph.add((subject, b12(property_), value))
-
-    def node(path: str) -> URIRef:
-        return URIRef(f"{_NODES}:{quote(path)}")
-
-    def dated(entry: URIRef, property_: str, on: date | None) -> None:
-        if on is not None:
-            add(entry, property_, Literal(on.isoformat(), datatype=dates))
-
-    as_of = Literal(record.as_of.isoformat(), datatype=dates)
-    graph.add((top, a, b12("Record")))
-    add(top, "asOf", as_of)
-    if record.jurisdiction is not None:
-        add(top, "jurisdiction", Literal(record.jurisdiction, datatype=URIRef(XSD + "string")))
-    entries: list[Statement | Measurement | Circumstance] = [*record.statements, *record.measurements, *record.outside]
-    for entry in entries:
-        place = node(entry.path)
-        graph.add((place, a, b12("Statement")))
-        add(top, "statement", place)
-        add(place, "path", Literal(entry.path))
-        add(place, "asOf", as_of)
-        dated(place, "on", entry.on)
-        if isinstance(entry, Statement):
-            iri = URIRef(guideline.concepts[entry.of].iri)
-            add(top, "statesPresent" if entry.present else "statesAbsent", iri)
-            dated(place, "startedOn", entry.started_on)
-        elif isinstance(entry, Measurement):
-            quantity = guideline.quantities[entry.of]
-            graph.add((place, a, URIRef(quantity.iri)))
-            value = Literal(f"{entry.canonical:f}", datatype=decimals)
-            add(place, "value", value)
-            if entry.comparator in ("<", ">"):
-                add(place, "below" if entry.comparator == "<" else "above", value)
-            add(place, "unit", Literal(quantity.unit))
-    for key, readings in _readings(record.measurements):
-        place = node(key)
-        graph.add((place, a, b12("Readings")))
-        for measurement in readings:
-            unit = guideline.quantities[measurement.of].unit
-            text = f"{measurement.comparator or ''}{measurement.canonical.normalize():f} {unit}"
-            add(place, "reading", Literal(text))
-            add(place, "path", Literal(measurement.path))
-    for concept in guideline.concepts.values():
-        for parent in concept.parents:
-            parent_iri = URIRef(guideline.concepts[parent].iri)
-            graph.add((URIRef(concept.iri), URIRef(RDFS + "subClassOf"), parent_iri))
+    for focus, properties in nodes.items():
+        for property_, values in properties.items():
+            for value in values:
+                graph.add((node(focus), URIRef(property_), term(value)))
     return graph
 
 
@@ -213,13 +258,11 @@ def _readings(measurements: Iterable[Measurement]) -> Iterator[tuple[str, list[M
 
 def _straddling(record: Record, guideline: Guideline) -> Iterator[Problem]:
     """Bounds that count and leave open on which side of a threshold the value lies."""
-    leaves = guideline.leaves_of(sorted(guideline.phenotypes))
-    thresholds = [leaf for leaf in leaves if isinstance(leaf, DataSomeValuesFrom)]
     for measurement in facts(record, guideline).measurements.values():
-        for leaf in thresholds:
-            if leaf.quantity == measurement.of and within(measurement.range, leaf.restrictions) is None:
+        for restrictions in guideline.thresholds_of(measurement.of):
+            if within(measurement.range, restrictions) is None:
                 unit = guideline.quantities[measurement.of].unit
-                wanted = " and ".join(bound.words(unit) for bound in leaf.restrictions)
+                wanted = " and ".join(bound.words(unit) for bound in restrictions)
                 yield Problem(
                     measurement.path,
                     f"only a bound is given, and it leaves open whether {measurement.of} is {wanted}",

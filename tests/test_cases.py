@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from b12kg.outcome import Ending, Filling, fillings
-from b12kg.recommend import ExecutableGuideline
-from b12kg.recommendation import Recommendation
+from b12kg.recommend import Engine, ExecutableGuideline
 from tests.cases import SHARED, Case, cases, published
 
 CASES = cases()
 PUBLISHED = published()
 
 LISTS = ("recommended", "alternatives", "possibleAlternatives", "conflicting", "missing", "possible")
-
-
-@pytest.fixture(scope="module")
-def answered(executable: ExecutableGuideline) -> dict[str, Recommendation]:
-    """Answers by record id, so that cases of one record share the work."""
-    return {}
 
 
 def check_decision(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -57,9 +50,10 @@ def check_decision(found: dict[str, Any], expected: dict[str, Any]) -> None:
         assert found["possible"] == []
 
 
+@pytest.mark.parametrize("engine", get_args(Engine))
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.file}-{case.name}")
-def test_case(case: Case, executable: ExecutableGuideline) -> None:
-    answer = executable.recommend(case.record(executable.content))
+def test_case(case: Case, engine: Engine, executable: ExecutableGuideline) -> None:
+    answer = executable.recommend(case.record(executable.content), engine=engine)
     form: dict[str, Any] = answer.to_dict()
     for key, expected in case.expect.items():
         match key:
@@ -79,9 +73,10 @@ def test_case(case: Case, executable: ExecutableGuideline) -> None:
 
 
 @pytest.mark.skipif(not PUBLISHED, reason=f"no published cases under {SHARED.name}/cases")
+@pytest.mark.parametrize("engine", get_args(Engine))
 @pytest.mark.parametrize("case", PUBLISHED, ids=lambda case: str(case["id"]))
-def test_published_patient(case: dict[str, Any], executable: ExecutableGuideline) -> None:
-    form: dict[str, Any] = executable.recommend(case["record"]).to_dict()
+def test_published_patient(case: dict[str, Any], engine: Engine, executable: ExecutableGuideline) -> None:
+    form: dict[str, Any] = executable.recommend(case["record"], engine=engine).to_dict()
     expected = dict(case["expected"])
     assert [alert["rule"] for alert in form["alerts"]] == expected.pop("alerts", [])
     assert expected.keys() == form["decisions"].keys()

@@ -25,7 +25,7 @@ from b12kg.expression import (
 )
 from b12kg.guideline import Guideline
 from b12kg.iris import B12
-from b12kg.recommend import recommend
+from b12kg.recommend import ExecutableGuideline, recommend
 from b12kg.record import Measurement, Record, Statement, patient, within
 
 VALUES = {
@@ -155,7 +155,8 @@ def test_hermit_still_has_the_fault_that_exact_values_avoid(guideline: Guideline
     assert reasoner(guideline).truth(who, "PatientWithLongDistalIlealResection") == "unknown"
 
 
-def test_what_only_the_reasoner_finds_impossible_is_refused(guideline: Guideline) -> None:
+def test_what_only_the_reasoner_finds_impossible_is_refused(executable: ExecutableGuideline) -> None:
+    guideline = executable.content
     record = Record(
         "r",
         date(2026, 1, 15),
@@ -166,7 +167,7 @@ def test_what_only_the_reasoner_finds_impossible_is_refused(guideline: Guideline
     )
     assert not reasoner(guideline).possible(patient(record, guideline))
     with pytest.raises(InvalidRecord, match="no patient can be as it states"):
-        recommend(guideline, record)
+        recommend(executable.compiled, record, engine="reference")
 
 
 def test_impossible_is_not_the_same_as_unknown(guideline: Guideline) -> None:
@@ -180,7 +181,7 @@ def test_a_java_that_is_not_there_is_named(guideline: Guideline, tmp_path: objec
     import subprocess
     import sys
 
-    script = "import b12kg; b12kg.load().recommend({'id': 'r', 'asOf': '2026-01-15'})"
+    script = "import b12kg; b12kg.load().recommend({'id': 'r', 'asOf': '2026-01-15'}, engine='reference')"
     done = subprocess.run(
         [sys.executable, "-c", script], env={JAVA_VARIABLE: str(tmp_path)}, capture_output=True, text=True, check=False
     )

@@ -16,12 +16,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from b12kg.countries import COUNTRIES
 from b12kg.errors import InvalidRecord, Problem, UsageError
 from b12kg.guideline import Guideline
 from b12kg.iris import BASE
 from b12kg.record import Record
 from b12kg.records import read as read_any
-from b12kg.records.countries import COUNTRIES
 from b12kg.records.json import KEYS
 from b12kg.records.rdf import record_graph
 from b12kg.records.schema import json_schema, jsonld_context

@@ -5,9 +5,10 @@ Owns the value that every form of an answer is made from, and its JSON form. Fin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from b12kg.errors import Problem, UsageError
@@ -91,13 +92,23 @@ class ArgumentFinding:
     state: Literal["applies", "excluded", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Answer:
-    """The outcome of one decision with everything that explains it."""
+    """The outcome of one decision with everything that explains it, found when it is asked for."""
 
     outcome: Outcome
-    rules: tuple[RuleFinding, ...]
-    arguments: tuple[ArgumentFinding, ...]
+    find_rules: Callable[[], tuple[RuleFinding, ...]]
+    find_arguments: Callable[[], tuple[ArgumentFinding, ...]]
+
+    @cached_property
+    def rules(self) -> tuple[RuleFinding, ...]:
+        """What was found on each rule of the decision, sorted by name."""
+        return self.find_rules()
+
+    @cached_property
+    def arguments(self) -> tuple[ArgumentFinding, ...]:
+        """What was found on each argument about its offers."""
+        return self.find_arguments()
 
     @property
     def status(self) -> Status:
@@ -145,7 +156,7 @@ class Recommendation:
     """What a guideline gives for one record.
 
     Args:
-        engine: what worked it out: ``reference``.
+        engine: what worked it out: ``table`` or ``reference``.
         decisions: name -> answer, in the guideline's order.
         notices: circumstances stated by the record on which the guideline is silent.
         warnings: what is odd about the record without making it invalid.

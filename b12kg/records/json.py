@@ -13,11 +13,11 @@ from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from typing import get_args
 
+from b12kg.countries import COUNTRIES
 from b12kg.errors import InvalidRecord, Problem
 from b12kg.guideline import Guideline
 from b12kg.iris import B12, name_of
 from b12kg.record import Circumstance, Comparator, Measurement, Record, Statement
-from b12kg.records.countries import COUNTRIES
 from b12kg.units import convert, ucum
 
 KEYS = ("id", "asOf", "jurisdiction", "present", "absent", "measurements", "treatments", "outsideSource")

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
+from b12kg.countries import COUNTRIES
 from b12kg.guideline import Guideline, Treatment
 from b12kg.iris import B12, XSD
 from b12kg.record import Comparator
-from b12kg.records.countries import COUNTRIES
 from b12kg.records.json import CONTEXT
 from b12kg.units import spellings
 
