@@ -20,7 +20,7 @@ from b12kg import __version__, expression, guideline, outcome, shacl, tables
 from b12kg.codec import decode, encode
 from b12kg.guideline import Guideline
 from b12kg.resources import ONTOLOGY, PACKAGE, QUERIES, SHAPES, TABLES
-from b12kg.shacl import NodeShape
+from b12kg.shacl import Shapes
 from b12kg.tables import Tables
 from b12kg.turtle import folder_of, load_guideline
 
@@ -40,7 +40,7 @@ class Compiled:
 
     guideline: Guideline
     tables: Tables
-    shapes: tuple[NodeShape, ...]
+    shapes: Shapes
 
 
 def load_compiled(where: str | Path | None = None) -> Compiled:

@@ -8,25 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from b12kg.expression import Leaf, Truth, feature_of, ground, leaves
-from b12kg.guideline import JURISDICTION, Argument, Guideline
+from b12kg.expression import Leaf, Truth, feature_of, ground
+from b12kg.guideline import JURISDICTION, Guideline
 from b12kg.outcome import RuleVerdict, Verdict
 from b12kg.recommendation import ARGUMENT_STATE, Alert, Answer, ArgumentFinding, Fact, RuleFinding, Unused
 from b12kg.record import Facts, Record
 
+# What an engine says of a phenotype for the record as it stands, and the facts behind that.
 Truths = Callable[[str], Truth]
+Reasons = Callable[[str], tuple[Fact, ...]]
 
 
-def answer(guideline: Guideline, decision: str, verdict: Verdict, facts: Facts, truth: Truths) -> Answer:
+def answer(guideline: Guideline, decision: str, verdict: Verdict, reasons: Reasons, truth: Truths) -> Answer:
     """The outcome of a decision with the findings on each of its rules and arguments.
 
     Args:
         verdict: what the engine found of the decision.
-        truth: what it says of a phenotype for the record as it stands.
+        reasons: :func:`because` for this record; several rules ask about one phenotype.
     """
     return Answer(
         verdict.outcome,
-        lambda: tuple(_rule(guideline, found, facts, truth) for found in verdict.rules),
+        lambda: tuple(_rule(guideline, found, reasons, truth) for found in verdict.rules),
         lambda: tuple(_arguments(guideline, decision, truth)),
     )
 
@@ -60,14 +62,14 @@ def unused(guideline: Guideline, record: Record, facts: Facts) -> tuple[Unused, 
     return tuple(found)
 
 
-def _rule(guideline: Guideline, found: RuleVerdict, facts: Facts, truth: Truths) -> RuleFinding:
+def _rule(guideline: Guideline, found: RuleVerdict, reasons: Reasons, truth: Truths) -> RuleFinding:
     rule = guideline.rules[found.rule]
     supported = [s for s in rule.support if s.only_for is None or truth(s.only_for) == "entailed"]
     phenotype = guideline.phenotypes[rule.phenotype]
     return RuleFinding(
         rule=rule,
         state=found.state,
-        because=because(guideline, rule.phenotype, facts),
+        because=reasons(rule.phenotype),
         overridden_by=found.overridden_by,
         may_be_overridden_by=found.may_be_overridden_by,
         passages=tuple(support.passage for support in supported),
@@ -76,27 +78,20 @@ def _rule(guideline: Guideline, found: RuleVerdict, facts: Facts, truth: Truths)
     )
 
 
-def _arguments(guideline: Guideline, decision: str, truth: Truths) -> list[ArgumentFinding]:
-    offered = {offer for rule in guideline.rules_of(decision) for offer in rule.offers}
-
-    def among(offers: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(offer for offer in offers if offer in offered)
-
-    def finding(argument: Argument) -> ArgumentFinding:
-        state = ARGUMENT_STATE[truth(argument.phenotype)]
-        return ArgumentFinding(argument, among(argument.for_), among(argument.against), state)
-
-    return [finding(a) for a in guideline.arguments if among(a.for_) or among(a.against)]
+def _arguments(guideline: Guideline, decision: str, truth: Truths) -> Iterator[ArgumentFinding]:
+    for argument in guideline.arguments_about(decision):
+        yield ArgumentFinding(argument, argument.for_, argument.against, ARGUMENT_STATE[truth(argument.phenotype)])
 
 
-def because(guideline: Guideline, phenotype: str, facts: Facts) -> tuple[Fact, ...]:
+def because(guideline: Guideline, facts: Facts, truth: Truths, phenotype: str) -> tuple[Fact, ...]:
     """The facts that entail or exclude a phenotype, in the order in which its definition asks.
 
     None where the phenotype is unknown, or where it holds for everyone.
     """
-    expression = guideline.phenotypes[phenotype].expression
-    asked = tuple(dict.fromkeys(leaves(expression)))
-    _, rests_on = ground(expression, facts.known(asked))
+    if truth(phenotype) == "unknown":
+        return ()
+    asked = guideline.leaves_of([phenotype])
+    _, rests_on = ground(guideline.phenotypes[phenotype].expression, facts.known(asked))
     return tuple(fact for leaf in asked if leaf in rests_on for fact in _facts(leaf, facts))
 
 

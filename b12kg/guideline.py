@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
@@ -306,8 +306,31 @@ class Guideline:
 
     def leaves_of(self, phenotypes: Iterable[str]) -> tuple[Leaf, ...]:
         """The leaves of the phenotypes' definitions, each once."""
-        found = (leaf for name in phenotypes for leaf in leaves(self.phenotypes[name].expression))
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(leaf for name in phenotypes for leaf in self._leaves[name]))
+
+    @cached_property
+    def _leaves(self) -> dict[str, tuple[Leaf, ...]]:
+        return {name: tuple(dict.fromkeys(leaves(p.expression))) for name, p in self.phenotypes.items()}
+
+    def arguments_about(self, decision: str) -> tuple[Argument, ...]:
+        """The arguments for or against offers of a decision, with no other offers than these."""
+        return self._arguments_about[decision]
+
+    @cached_property
+    def _arguments_about(self) -> dict[str, tuple[Argument, ...]]:
+        found = {}
+        for decision in self.decisions:
+            offered = {offer for rule in self.rules_of(decision) for offer in rule.offers}
+            limited = (
+                replace(
+                    argument,
+                    for_=tuple(offer for offer in argument.for_ if offer in offered),
+                    against=tuple(offer for offer in argument.against if offer in offered),
+                )
+                for argument in self.arguments
+            )
+            found[decision] = tuple(argument for argument in limited if argument.for_ or argument.against)
+        return found
 
     def phenotypes_of(self, decision: str) -> tuple[str, ...]:
         """The phenotypes that the outcome of a decision depends on, sorted."""
@@ -318,13 +341,14 @@ class Guideline:
         return self.features_behind(self.phenotypes_of(decision))
 
     def features_behind(self, phenotypes: Iterable[str]) -> tuple[str, ...]:
-        """The features that the phenotypes ask about, and those that bear on these, sorted.
+        """The features that the phenotypes ask about, and those that bear on these, sorted."""
+        return self.tied({feature_of(leaf) for leaf in self.leaves_of(phenotypes)})
 
-        What is declared impossible ties features together: a fact about one can settle another.
-        """
-        found = {feature_of(leaf) for leaf in self.leaves_of(phenotypes)}
-        tied = [{feature_of(leaf) for leaf in leaves(expression)} for expression in self.impossible]
-        while more := [features for features in tied if not features <= found and self._related(features, found)]:
+    def tied(self, features: Iterable[str]) -> tuple[str, ...]:
+        """The features, and those that what is impossible ties to them: a fact about one can settle another."""
+        found = set(features)
+        ties = [{feature_of(leaf) for leaf in leaves(expression)} for expression in self.impossible]
+        while more := [features for features in ties if not features <= found and self._related(features, found)]:
             found = found.union(*more)
         return tuple(sorted(found))
 

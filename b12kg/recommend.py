@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal, get_args
 
 from b12kg.compiled import Compiled, load_compiled
 from b12kg.errors import InvalidRecord, Problem, UsageError
-from b12kg.explain import Truths, alerts, answer, unused
+from b12kg.explain import Truths, alerts, answer, because, unused
 from b12kg.guideline import Guideline
 from b12kg.outcome import Ending, Filling, Verdict
 from b12kg.recommendation import Recommendation
 from b12kg.record import Facts, Record, facts
 from b12kg.records import read
-from b12kg.shacl import NodeShape
+from b12kg.shacl import Shapes
 from b12kg.validate import validate
 
 Engine = Literal["table", "reference"]
@@ -107,7 +107,7 @@ class ExecutableGuideline:
             return list(error.problems)
         return [*problems, *validate(read_record, self.content, self._shapes(engine))]
 
-    def _shapes(self, engine: Engine) -> tuple[NodeShape, ...] | None:
+    def _shapes(self, engine: Engine) -> Shapes | None:
         return self.compiled.shapes if engine == "table" else None
 
 
@@ -122,11 +122,12 @@ def recommend(
     """
     guideline, known = compiled.guideline, facts(record, compiled.guideline)
     verdicts, truth = _looked_up(compiled, known) if engine == "table" else _worked_out(guideline, record)
+    reasons = cache(partial(because, guideline, known, truth))
     return Recommendation(
         guideline=guideline,
         record=record,
         engine=engine,
-        decisions={name: answer(guideline, name, verdict, known, truth) for name, verdict in verdicts.items()},
+        decisions={name: answer(guideline, name, verdict, reasons, truth) for name, verdict in verdicts.items()},
         alerts=tuple(alerts(guideline, verdicts, truth)),
         notices=record.outside,
         warnings=warnings,

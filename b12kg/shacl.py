@@ -65,7 +65,7 @@ class Constraint:
     """One constraint component with its parameter.
 
     Args:
-        component: the local name of its parameter, such as ``maxCount`` or ``disjoint``.
+        component: the local name of its parameter, such as ``maxCount`` or ``disjoint``; minCount is the shape's own.
         value: a number, or the IRI of a property or datatype.
     """
 
@@ -75,20 +75,17 @@ class Constraint:
 
 @dataclass(frozen=True, slots=True)
 class PropertyShape:
-    """Constraints on what a path leads to."""
+    """Constraints on what a path leads to: how many values at least, and what holds for those there are."""
 
     path: Path_
+    min_count: int
     constraints: tuple[Constraint, ...]
     severity: Severity
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class NodeShape:
-    """Property shapes for every node of a class."""
-
-    target_class: str
-    properties: tuple[PropertyShape, ...]
+# The property shapes for every node of a class, by the class.
+Shapes = Mapping[str, tuple[PropertyShape, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +107,8 @@ _ANNOTATIONS = {TYPE, RDFS + "label", SH + "name", SH + "path", SH + "severity",
 _ANNOTATIONS |= {SH + "targetClass", RDFS + "isDefinedBy", RDFS + "comment", SH + "description", SH + "order"}
 
 
-def compile_shapes(paths: Iterable[Path]) -> tuple[NodeShape, ...]:
-    """The node shapes in some Turtle files, sorted by the class that they look at.
+def compile_shapes(paths: Iterable[Path]) -> Shapes:
+    """The shapes in some Turtle files.
 
     Raises:
         UnsupportedConstruct: a shape uses something that has no meaning here.
@@ -128,19 +125,17 @@ class _Compiler:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
 
-    def shapes(self) -> tuple[NodeShape, ...]:
-        targets = self.graph.subject_objects(self._uri(SH + "targetClass"))
-        looking = {node for node, _ in targets}
-        inner = set(self.graph.objects(None, self._uri(SH + "property")))
+    def shapes(self) -> Shapes:
+        targets = sorted(self.graph.subject_objects(self._uri(SH + "targetClass")), key=str)
+        used = {*(node for node, _ in targets), *self.graph.objects(None, self._uri(SH + "property"))}
         for kind in ("NodeShape", "PropertyShape"):
             for node in self.graph.subjects(self._uri(TYPE), self._uri(SH + kind)):
-                if node not in looking and node not in inner:
+                if node not in used:
                     raise _unsupported(node, "shape without a targetClass", kind)
-        found = [
-            NodeShape(str(class_), tuple(self._properties(node)))
-            for node, class_ in sorted(self.graph.subject_objects(self._uri(SH + "targetClass")), key=str)
-        ]
-        return tuple(sorted(found, key=lambda shape: shape.target_class))
+        found: dict[str, tuple[PropertyShape, ...]] = {}
+        for node, class_ in targets:
+            found[str(class_)] = (*found.get(str(class_), ()), *self._properties(node))
+        return found
 
     def _properties(self, node: Node) -> Iterator[PropertyShape]:
         for property_, value in self.graph.predicate_objects(node):
@@ -154,15 +149,21 @@ class _Compiler:
         if message is None or str(severity) not in _SEVERITIES:
             raise _unsupported(node, "shape without a message and a severity of Violation or Warning", str(severity))
         path = self.graph.value(node, self._uri(SH + "path"))
+        least = self.graph.value(node, self._uri(SH + "minCount"))
         constraints = [
             self._constraint(node, str(property_), value)
             for property_, value in self.graph.predicate_objects(node)
-            if str(property_) not in _ANNOTATIONS
+            if str(property_) not in _ANNOTATIONS | {SH + "minCount"}
         ]
-        if path is None or not constraints:
+        if path is None or (not constraints and least is None):
             raise _unsupported(node, "shape without a path and a constraint", str(path))
-        by_name = tuple(sorted(constraints, key=lambda constraint: constraint.component))
-        return PropertyShape(self._path(node, path), by_name, _SEVERITIES[str(severity)], str(message))
+        return PropertyShape(
+            self._path(node, path),
+            0 if least is None else int(str(least)),
+            tuple(sorted(constraints, key=lambda constraint: constraint.component)),
+            _SEVERITIES[str(severity)],
+            str(message),
+        )
 
     def _constraint(self, node: Node, property_: str, value: Node) -> Constraint:
         from rdflib import Literal, URIRef
@@ -196,38 +197,34 @@ class _Compiler:
 
 
 def _unsupported(node: Node, what: str, found: str) -> UnsupportedConstruct:
-    accepted = f"SHACL Core: targetClass, property, {', '.join(sorted(_COMPONENTS))}"
+    accepted = f"SHACL Core: targetClass, property, minCount, {', '.join(sorted(_COMPONENTS))}"
     return UnsupportedConstruct([Problem(str(node), f"unsupported {what}", found, accepted)])
 
 
 # ---- meaning -----------------------------------------------------------------------------------
 
 
-def check(shapes: Iterable[NodeShape], nodes: Nodes) -> list[Result]:
+def check(shapes: Shapes, nodes: Nodes) -> list[Result]:
     """What the shapes find in a graph.
 
-    >>> shape = PropertyShape(PredicatePath("p"), (Constraint("maxCount", Decimal(1)),), "error", "too many")
-    >>> [r.message for r in check([NodeShape("C", (shape,))], {"n": {TYPE: ["C"], "p": ["x", "y"]}})]
+    >>> shape = PropertyShape(PredicatePath("p"), 0, (Constraint("maxCount", Decimal(1)),), "error", "too many")
+    >>> [r.message for r in check({"C": (shape,)}, {"n": {TYPE: ["C"], "p": ["x", "y"]}})]
     ['too many']
     """
-    looking: dict[str, tuple[PropertyShape, ...]] = {}
-    for shape in shapes:
-        looking[shape.target_class] = (*looking.get(shape.target_class, ()), *shape.properties)
     results: list[Result] = []
     for focus, properties in nodes.items():
         for class_ in properties.get(TYPE, ()):
-            for property_shape in looking.get(str(class_), ()):
-                results += _of_shape(property_shape, focus, nodes)
+            for shape in shapes.get(str(class_), ()):
+                path = shape.path
+                name = path.property if isinstance(path, PredicatePath) else None
+                values = _follow(path, [focus], nodes) if name is None else properties.get(name, ())
+                if values:
+                    for constraint in shape.constraints:
+                        at_fault = _COMPONENTS[constraint.component](values, constraint.value, properties)
+                        results += [Result(focus, name, value, shape.severity, shape.message) for value in at_fault]
+                if shape.min_count and len(values) < shape.min_count:
+                    results.append(Result(focus, name, None, shape.severity, shape.message))
     return results
-
-
-def _of_shape(shape: PropertyShape, focus: str, nodes: Nodes) -> Iterator[Result]:
-    path = shape.path
-    name = path.property if isinstance(path, PredicatePath) else None
-    values = _follow(path, [focus], nodes) if name is None else nodes[focus].get(name, ())
-    for constraint in shape.constraints:
-        for value in _COMPONENTS[constraint.component](values, constraint.value, nodes[focus]):
-            yield Result(focus, name, value, shape.severity, shape.message)
 
 
 def _follow(path: Path_, start: Iterable[Term], nodes: Nodes) -> list[Term]:
@@ -250,12 +247,8 @@ def _follow(path: Path_, start: Iterable[Term], nodes: Nodes) -> list[Term]:
             return list(seen)
 
 
-# A component finds the values at fault, or None once where the number of values is.
+# A component finds the values at fault among some, or None once where their number is.
 Component = Callable[[Collection[Term], str | Decimal, Properties], Iterable[Term | None]]
-
-
-def _min_count(values: Collection[Term], least: Term, _: object) -> list[None]:
-    return [] if len(values) >= _number(least) else [None]
 
 
 def _max_count(values: Collection[Term], most: Term, _: object) -> list[None]:
@@ -298,7 +291,6 @@ def _number(value: Term) -> int:
 _AT_MOST, _AT_LEAST, _LESS, _MORE = frozenset({-1, 0}), frozenset({0, 1}), frozenset({-1}), frozenset({1})
 _DATATYPES: dict[type, str | None] = {str: XSD + "string", Decimal: XSD + "decimal", date: XSD + "date", Iri: None}
 _COMPONENTS: dict[str, Component] = {
-    "minCount": _min_count,
     "maxCount": _max_count,
     "datatype": _datatype,
     "disjoint": _disjoint,

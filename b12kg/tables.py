@@ -164,7 +164,7 @@ class Tables:
     Args:
         decisions: name -> the verdict on the decision for each row.
         phenotypes: name -> whether each row's patients are in the phenotype.
-        possible: for what the guideline declares disjoint, the rows that a patient can be in.
+        possible: for the features that the guideline's disjointness ties together, who can be.
         bins: quantity -> the ranges that are its values.
     """
 
@@ -179,12 +179,11 @@ class Tables:
         for name, index in self._indices(facts):
             for table, change in self._steps.get((name, index), ()):
                 rows[table] += change
-        count = len(self.decisions), len(self.decisions) + len(self.phenotypes)
-        possible = all(table.codes[row] != _NOBODY for table, row in zip(self._all, rows, strict=True))
+        phenotypes, possible = len(self.decisions), len(self.decisions) + len(self.phenotypes)
         return Place(
             dict(zip(self.decisions, rows, strict=False)),
-            dict(zip(self.phenotypes, rows[count[0] :], strict=False)),
-            possible,
+            dict(zip(self.phenotypes, rows[phenotypes:], strict=False)),
+            all(table.entry(row) for table, row in zip(self.possible, rows[possible:], strict=True)),
         )
 
     def _indices(self, facts: Facts) -> Iterator[tuple[str, int]]:
@@ -193,8 +192,14 @@ class Tables:
             yield concept, 0 if present else 1
         for quantity, measurement in facts.measurements.items():
             for index, bin_ in enumerate(self.bins.get(quantity, ())):
-                if within(measurement.range, bin_.restrictions):
+                exact = measurement.comparator is None
+                if (
+                    all(bound.holds(measurement.canonical) for bound in bin_.restrictions)
+                    if exact
+                    else within(measurement.range, bin_.restrictions)
+                ):
                     yield quantity, index
+                    break
         if facts.jurisdiction is not None:
             yield JURISDICTION, self._jurisdictions.get(facts.jurisdiction, len(self._jurisdictions))
 
@@ -317,7 +322,7 @@ def build(guideline: Guideline, decide: Decide) -> Tables:
     return Tables(
         decisions={name: of_decision(name) for name in guideline.decisions},
         phenotypes={name: of_expression(name, p.expression) for name, p in guideline.phenotypes.items()},
-        possible=tuple(_possible_rows(guideline, expression) for expression in guideline.impossible),
+        possible=_possible_rows(guideline),
         bins={name: guideline.bins_of(name) for name in guideline.quantities},
     )
 
@@ -356,9 +361,13 @@ def _refuse_too_many(what: str, features: tuple[Feature, ...]) -> None:
         raise InvalidGuideline([Problem(what, "depends on too many features", found, f"at most {MOST_ROWS} rows")])
 
 
-def _possible_rows(guideline: Guideline, expression: ClassExpression) -> Table[bool]:
-    features = _features(guideline, sorted({feature_of(leaf) for leaf in leaves(expression)}))
-    return _tabulate(features, list(_possible(guideline, features, "disjointness")), lambda _: True)
+def _possible_rows(guideline: Guideline) -> tuple[Table[bool], ...]:
+    tied = {guideline.tied(map(feature_of, leaves(expression))) for expression in guideline.impossible}
+    found = []
+    for names in sorted(tied):
+        features = _features(guideline, names)
+        found.append(_tabulate(features, list(_possible(guideline, features, "disjointness")), lambda _: True))
+    return tuple(found)
 
 
 def can_be(guideline: Guideline, values: Mapping[str, str]) -> bool:

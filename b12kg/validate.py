@@ -19,14 +19,14 @@ from b12kg.errors import InvalidGuideline, Problem
 from b12kg.guideline import Guideline
 from b12kg.iris import B12, RDFS, XSD
 from b12kg.record import Circumstance, Measurement, Record, Statement, facts, within
-from b12kg.shacl import TYPE, Iri, Nodes, NodeShape, Result, Term, check, compile_shapes
+from b12kg.shacl import TYPE, Iri, Nodes, Result, Shapes, Term, check, compile_shapes
 
 if TYPE_CHECKING:
     from rdflib import Graph
     from rdflib.term import Node
 
 
-def validate(record: Record, guideline: Guideline, shapes: tuple[NodeShape, ...] | None = None) -> list[Problem]:
+def validate(record: Record, guideline: Guideline, shapes: Shapes | None = None) -> list[Problem]:
     """What is wrong with a record (errors) or odd about it (warnings), in the order of its entries.
 
     Args:
@@ -42,7 +42,7 @@ def validate(record: Record, guideline: Guideline, shapes: tuple[NodeShape, ...]
     return sorted({*_problems(record, guideline, nodes, results), *_straddling(record, guideline)}, key=_place)
 
 
-def compiled(guideline: Guideline) -> tuple[NodeShape, ...]:
+def compiled(guideline: Guideline) -> Shapes:
     """The guideline's shapes of records, compiled.
 
     Raises:
@@ -50,7 +50,7 @@ def compiled(guideline: Guideline) -> tuple[NodeShape, ...]:
         InvalidGuideline: a shape looks at nothing.
     """
     shapes = compile_shapes(guideline.shapes)
-    _refuse_idle(guideline, {shape.target_class for shape in shapes})
+    _refuse_idle(guideline, set(shapes))
     return shapes
 
 

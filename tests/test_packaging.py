@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 import b12kg
+from b12kg.compiled import file_name
 from b12kg.guideline import Guideline
 from b12kg.queries import shipped
+from b12kg.resources import GUIDELINES
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,7 +63,8 @@ def test_the_wheel_holds_what_the_checkout_holds(wheel: Path) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("/")}
     data = {p.relative_to(ROOT).as_posix() for top in ("ontology", "queries") for p in (ROOT / top).rglob("*.*")}
     assert len(data) > 15
-    assert {name.removeprefix("b12kg/_data/") for name in inside if name.startswith("b12kg/_data/")} == data
+    worked_out = {f"tables/{file_name(folder)}" for folder in GUIDELINES.iterdir()}
+    assert {name.removeprefix("b12kg/_data/") for name in inside if name.startswith("b12kg/_data/")} == data | worked_out
     code = {p.relative_to(ROOT).as_posix() for p in (ROOT / "b12kg").rglob("*.py")} | {"b12kg/py.typed"}
     assert {name for name in inside if not name.startswith(("b12kg/_data/", "b12kg-"))} == code
 
@@ -90,6 +93,19 @@ def test_the_installed_package_answers_from_its_own_files(
     assert digest == guideline.digest
     assert len(files) == len(guideline.files)
     assert [name for name in (module, *files) if not Path(name).is_relative_to(installed)] == []
+
+
+def test_the_installed_package_looks_answers_up_in_the_tables_that_it_brings(
+    elsewhere: Callable[..., str], installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    program = (
+        "import sys, b12kg; from b12kg import compiled; folder = b12kg.resources.GUIDELINES / 'droracle-2025';"
+        "print((b12kg.resources.TABLES / compiled.file_name(folder)).is_file());"
+        "b12kg.load().recommend({'id': 'p', 'asOf': '2026-01-15'}); print('rdflib' in sys.modules)"
+    )
+    assert elsewhere("-c", program).split() == ["True", "False"]
+    assert not (tmp_path / "b12kg").exists()
 
 
 def test_the_installed_command_lists_its_queries(elsewhere: Callable[..., str]) -> None:

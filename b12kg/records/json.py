@@ -204,10 +204,12 @@ class _Reader:
 
     def keys(self, path: str, found: Mapping[str, object], accepted: Collection[str]) -> None:
         for key, value in found.items():
+            if key in accepted and value is not None:
+                continue
             place = f"{path}.{_show(str(key))}" if path else _show(str(key))
-            if value is None and key in accepted:
+            if key in accepted:
                 self.problem(place, "null is no value: leave the key out")
-            if key not in accepted:
+            else:
                 near = get_close_matches(str(key), accepted, n=1)
                 meant = f"{near[0]} (perhaps that is meant); all keys: " if near else ""
                 self.problem(place, "unknown key", accepted=meant + ", ".join(accepted))
