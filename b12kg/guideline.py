@@ -191,6 +191,11 @@ class Rule:
     editorial: tuple[str, ...]
     alert_when: str | None
 
+    @property
+    def merely_permits(self) -> bool:
+        """Whether its offers may be taken rather than are advised."""
+        return self.modality == "permits"
+
 
 @dataclass(frozen=True, slots=True)
 class Override:
@@ -393,6 +398,15 @@ class Guideline:
         """The jurisdictions that some phenotype names, sorted."""
         found = self.leaves_of(sorted(self.phenotypes))
         return tuple(sorted({str(leaf.value) for leaf in found if isinstance(leaf, DataHasValue)}))
+
+    def refined_by(self, offer: str) -> frozenset[str]:
+        """The offers that this one refines, near or far."""
+        return frozenset().union(*({other, *self.refined_by(other)} for other in self.offers[offer].refines))
+
+    def bases_of(self, preferred: Iterable[str], over: str) -> tuple[tuple[str, str], ...]:
+        """Each of the preferred rules with the basis on which it overrides the other."""
+        basis = {override.preferred: override.basis for override in self.overrides if override.over == over}
+        return tuple((rule, basis[rule]) for rule in preferred)
 
     def iris_of_names(self) -> dict[str, str]:
         """The IRI of every name that a record may use."""

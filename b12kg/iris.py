@@ -10,6 +10,7 @@ B12 = BASE
 
 CITO = "http://purl.org/spar/cito/"
 DCTERMS = "http://purl.org/dc/terms/"
+EO = "https://purl.org/heals/eo#"
 OA = "http://www.w3.org/ns/oa#"
 OWL = "http://www.w3.org/2002/07/owl#"
 PAV = "http://purl.org/pav/"
@@ -24,6 +25,7 @@ PREFIXES = {
     "b12": B12,
     "cito": CITO,
     "dcterms": DCTERMS,
+    "eo": EO,
     "oa": OA,
     "owl": OWL,
     "pav": PAV,

@@ -100,6 +100,11 @@ class Outcome:
     missing: tuple[str, ...]
     possible: tuple[PossibleOutcome, ...]
 
+    @property
+    def key(self) -> tuple[Status, tuple[str, ...], tuple[str, ...]]:
+        """What makes it the same answer as another: not the alternatives."""
+        return self.status, self.recommended, self.conflicting
+
 
 @dataclass(frozen=True, slots=True)
 class RuleVerdict:

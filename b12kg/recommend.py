@@ -18,9 +18,10 @@ from b12kg.explain import Truths, alerts, answer, because, unused
 from b12kg.guideline import Guideline
 from b12kg.outcome import Ending, Filling, Verdict
 from b12kg.recommendation import Recommendation
-from b12kg.record import Facts, Record, facts
+from b12kg.record import Record, facts
 from b12kg.records import read
 from b12kg.shacl import Shapes
+from b12kg.tables import Place, Tables
 from b12kg.validate import validate
 
 Engine = Literal["table", "reference"]
@@ -120,8 +121,10 @@ def recommend(
         InvalidRecord: no patient can be as the record states.
         ReasonerError: the reasoner failed (reference only).
     """
-    guideline, known = compiled.guideline, facts(record, compiled.guideline)
-    verdicts, truth = _looked_up(compiled, known) if engine == "table" else _worked_out(guideline, record)
+    guideline, tables = compiled.guideline, compiled.tables
+    known = facts(record, guideline)
+    place = tables.place(known)
+    verdicts, truth = _looked_up(tables, place) if engine == "table" else _worked_out(guideline, record)
     reasons = cache(partial(because, guideline, known, truth))
     return Recommendation(
         guideline=guideline,
@@ -132,13 +135,14 @@ def recommend(
         notices=record.outside,
         warnings=warnings,
         unused=unused(guideline, record, known),
+        facts=known,
+        tables=tables,
+        place=place,
     )
 
 
-def _looked_up(compiled: Compiled, known: Facts) -> tuple[dict[str, Verdict], Truths]:
-    """What the tables hold for these facts: the verdict on each decision, and the truth of each phenotype."""
-    tables = compiled.tables
-    place = tables.place(known)
+def _looked_up(tables: Tables, place: Place) -> tuple[dict[str, Verdict], Truths]:
+    """What the tables hold for a patient: the verdict on each decision, and the truth of each phenotype."""
     if not place.possible:
         raise _contradiction()
     verdicts = {name: table.at(place.decisions[name]) for name, table in tables.decisions.items()}

@@ -5,7 +5,7 @@ Owns the value that every form of an answer is made from, and its JSON form. Fin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Literal
 from b12kg.errors import Problem, UsageError
 from b12kg.expression import Truth
 from b12kg.guideline import Argument, Guideline, Offer, Rule
-from b12kg.outcome import Outcome, RuleState, Status
-from b12kg.record import Circumstance, JsonValue, Measurement, Record, Statement, json_number
+from b12kg.outcome import Outcome, RuleState, Status, Verdict
+from b12kg.record import Circumstance, Facts, JsonValue, Measurement, Record, Statement, json_number
+from b12kg.tables import Place, Table, Tables
 
 if TYPE_CHECKING:
     from rdflib import Graph
+
+    from b12kg.recommendation.explanations import WhatIf, WhyNot
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +163,9 @@ class Recommendation:
         decisions: name -> answer, in the guideline's order.
         notices: circumstances stated by the record on which the guideline is silent.
         warnings: what is odd about the record without making it invalid.
+        facts: what the record's statements come to.
+        tables: of the guideline; what explanations are read off.
+        place: where the patient stands in them.
     """
 
     guideline: Guideline
@@ -170,6 +176,9 @@ class Recommendation:
     notices: tuple[Circumstance, ...]
     warnings: tuple[Problem, ...]
     unused: tuple[Unused, ...]
+    facts: Facts
+    tables: Tables
+    place: Place
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The JSON form; the same record and guideline give the same bytes."""
@@ -211,6 +220,79 @@ class Recommendation:
             for finding in answer.rules
             if finding.rule.name == rule
         ]
+
+    def why(self, *decisions: str) -> dict[str, dict[str, JsonValue]]:
+        """By decision, the rules behind its outcome: because of which facts, by which passages and citations.
+
+        Args:
+            decisions: which ones; none for all.
+
+        Raises:
+            UsageError: the guideline has no decision of this name.
+        """
+        from b12kg.recommendation.explanations import TRACE_BASED
+
+        found: dict[str, dict[str, JsonValue]] = {}
+        for name in self._named(decisions):
+            answer = self.decisions[name]
+            behind = [self._rule(f) for f in answer.rules if f.state in ("applies", "overridden")]
+            recommended, conflicting = _texts(answer.recommended), _texts(answer.outcome.conflicting)
+            offers: dict[str, JsonValue] = {"recommended": recommended, "conflicting": conflicting}
+            found[name] = {"type": TRACE_BASED, "status": answer.status, **offers, "rules": [*behind]}
+        return found
+
+    def why_not(self, *decisions: str, offer: str | None = None) -> dict[str, tuple[WhyNot, ...]]:
+        """By decision, why each of its other offers is not recommended.
+
+        Args:
+            decisions: which ones; none for all.
+            offer: only of this offer, and only the decisions that it belongs to.
+
+        Raises:
+            UsageError: there is no such decision, or the offer is none of theirs.
+        """
+        from b12kg.recommendation.explanations import why_not
+
+        names = self._named(decisions)
+        made = {name: {o for f in self.decisions[name].rules for o in f.rule.offers} for name in names}
+        offers = set().union(*made.values())
+        if offer is None:
+            return {name: why_not(self, name) for name in names}
+        if offer not in offers:
+            near = get_close_matches(offer, sorted(offers), n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(offers))}"
+            raise UsageError(f"no offer {offer!r} in {', '.join(names)}{hint}")
+        return {
+            name: tuple(contrast for contrast in why_not(self, name) if contrast.offer == offer)
+            for name in names
+            if offer in made[name]
+        }
+
+    def what_if(self, *decisions: str, immutable: bool = False) -> dict[str, tuple[WhatIf, ...]]:
+        """By decision, the smallest sets of changed or added facts that lead to another settled outcome.
+
+        Args:
+            decisions: which ones; none for all.
+            immutable: also by changing what nobody can change, such as a past operation.
+
+        Raises:
+            UsageError: the guideline has no decision of this name.
+        """
+        from b12kg.recommendation.explanations import what_if
+
+        return {name: what_if(self, name, immutable=immutable) for name in self._named(decisions)}
+
+    def row_of(self, decision: str) -> tuple[Table[Verdict], int]:
+        """The table of a decision and the patient's row in it."""
+        return self.tables.decisions[decision], self.place.decisions[decision]
+
+    def _named(self, decisions: Sequence[str]) -> Sequence[str]:
+        for name in decisions:
+            if name not in self.decisions:
+                near = get_close_matches(name, self.decisions, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(self.decisions)}"
+                raise UsageError(f"{self.guideline.id} has no decision {name!r}{hint}")
+        return decisions or tuple(self.decisions)
 
     def to_text(self, *, colour: bool = False, width: int = 100) -> str:
         """The answer in words, as a terminal shows it; ``width`` in columns."""
@@ -296,15 +378,14 @@ class Recommendation:
             "modality": rule.modality,
             "offers": list(rule.offers),
             "because": [fact.to_dict() for fact in finding.because],
-            "overriddenBy": [self._overriding(by, rule.name) for by in finding.overridden_by],
-            "mayBeOverriddenBy": [self._overriding(by, rule.name) for by in finding.may_be_overridden_by],
+            "overriddenBy": self._overriding(finding.overridden_by, rule.name),
+            "mayBeOverriddenBy": self._overriding(finding.may_be_overridden_by, rule.name),
             "passages": self._passages(finding.passages),
             "editorial": list(finding.editorial),
         }
 
-    def _overriding(self, by: str, over: str) -> JsonValue:
-        (override,) = (o for o in self.guideline.overrides if (o.preferred, o.over) == (by, over))
-        return {"rule": by, "basis": override.basis}
+    def _overriding(self, by: Iterable[str], over: str) -> list[JsonValue]:
+        return [{"rule": rule, "basis": basis} for rule, basis in self.guideline.bases_of(by, over)]
 
     def _passages(self, names: Iterable[str]) -> list[JsonValue]:
         found = [self.guideline.passages[name] for name in names]

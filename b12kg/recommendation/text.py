@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from b12kg.errors import printable
 from b12kg.guideline import Decision, Offer
+from b12kg.outcome import PossibleOutcome
 from b12kg.recommendation import Alert, Answer, ArgumentFinding, Fact, Recommendation, RuleFinding
+from b12kg.recommendation.explanations import Change, Hindrance, WhatIf, WhyNot
 from b12kg.record import Measurement, Statement
 
 _STATUS = {
@@ -23,6 +25,14 @@ _STATUS = {
 }
 _COLOURS = {"recommended": "32", "choice": "32", "conflict": "31", "undetermined": "33", "not-applicable": "2"}
 _WARNING, _HEADING = "31", "1"
+_STANDING = {
+    "alternative": "It may be taken instead.",
+    "possible-alternative": "By what is unknown, it may perhaps be taken instead.",
+    "conflicting": "It is one side of the conflict.",
+    "possible": "By what is unknown, it may come to it.",
+    "refined": "What is recommended says the same more exactly.",
+    "not-offered": "No rule that is followed speaks for it.",
+}
 
 
 def text(recommendation: Recommendation, *, colour: bool = False, width: int = 100) -> str:
@@ -33,6 +43,30 @@ def text(recommendation: Recommendation, *, colour: bool = False, width: int = 1
         width: columns of the terminal; lines are wrapped to it.
     """
     return "\n".join(_Page(recommendation, colour, max(width, 60)).lines()) + "\n"
+
+
+def explanation(
+    recommendation: Recommendation,
+    decisions: Sequence[str],
+    *,
+    offer: str | None = None,
+    what_if: bool = False,
+    immutable: bool = False,
+    colour: bool = False,
+    width: int = 100,
+) -> str:
+    """Why, why not and, if asked for, what would change it, in words.
+
+    Args:
+        decisions: which ones; none for all.
+        offer: the only one to say why not of; None for all.
+        immutable: also by changing what nobody can change.
+
+    Raises:
+        UsageError: there is no such decision, or the offer is none of theirs.
+    """
+    page = _Page(recommendation, colour, max(width, 60))
+    return "\n".join(page.explanation(decisions, offer, what_if, immutable)) + "\n"
 
 
 class _Page:
@@ -89,6 +123,15 @@ class _Page:
     # -- one decision
 
     def decision(self, name: str, answer: Answer) -> Iterator[str]:
+        yield from self.outcome(name, answer)
+        yield from self.alternatives(answer)
+        for finding in answer.rules:
+            if finding.state in ("applies", "overridden"):
+                yield from self.rule(finding)
+        if answer.status != "conflict":
+            yield from self.arguments(answer.arguments, self.shown(answer))
+
+    def outcome(self, name: str, answer: Answer) -> Iterator[str]:
         decision = self.guideline.decisions[name]
         label = decision.label[0].upper() + decision.label[1:]
         yield f"{self.paint(label, _HEADING)}: {self.paint(_STATUS[answer.status], _COLOURS[answer.status])}"
@@ -102,12 +145,6 @@ class _Page:
             case _:
                 for offer in answer.recommended:
                     yield from self.offer(self.guideline.offers[offer], "  ")
-        yield from self.alternatives(answer)
-        for finding in answer.rules:
-            if finding.state in ("applies", "overridden"):
-                yield from self.rule(finding)
-        if answer.status != "conflict":
-            yield from self.arguments(answer.arguments, self.shown(answer))
 
     def not_applicable(self, decision: Decision, answer: Answer) -> Iterator[str]:
         concerned = self.guideline.phenotypes[decision.concerns].label
@@ -132,15 +169,7 @@ class _Page:
         yield from self.wrap(f"Unknown, and {facts}: {self.features(answer.missing)}.", "  ")
         yield "  It may come to:"
         for possible in answer.outcome.possible:
-            labels = [self.guideline.offers[o].label for o in (*possible.recommended, *possible.conflicting)]
-            match possible.status:
-                case "not-applicable":
-                    words = decision.when_silent or "nothing that the source names"
-                case "conflict":
-                    words = f"a conflict between: {'; '.join(labels)}"
-                case _:
-                    words = " or ".join(labels)
-            yield from self.wrap(f"- {words}", "  ", "    ")
+            yield from self.wrap(f"- {self.possibility(decision, possible)}", "  ", "    ")
 
     def conflict(self, answer: Answer) -> Iterator[str]:
         yield from self.wrap(
@@ -212,8 +241,7 @@ class _Page:
             yield from self.wrap(f"editorial: {reason}", "      ", "        ")
 
     def overriders(self, by: Iterable[str], over: str) -> str:
-        basis = {o.preferred: o.basis for o in self.guideline.overrides if o.over == over}
-        return "overridden by " + ", ".join(f"{name} ({basis[name]})" for name in by)
+        return "overridden by " + ", ".join(f"{name} ({basis})" for name, basis in self.guideline.bases_of(by, over))
 
     def arguments(self, arguments: Iterable[ArgumentFinding], shown: set[str]) -> Iterator[str]:
         for finding in arguments:
@@ -225,7 +253,81 @@ class _Page:
                     words = f"Argument {sign} {' / '.join(named)}: {self.argument(finding)}"
                     yield from self.wrap(words, "  ", "      ")
 
+    # -- explanations
+
+    def explanation(self, decisions: Sequence[str], offer: str | None, what_if: bool, immutable: bool) -> Iterator[str]:
+        result = self.recommendation
+        counterfactuals = result.what_if(*decisions, immutable=immutable) if what_if else {}
+        for name, contrasts in result.why_not(*decisions, offer=offer).items():
+            answer = result.decisions[name]
+            yield from self.outcome(name, answer)
+            applying = [finding for finding in answer.rules if finding.state == "applies"]
+            yield "  Why"
+            if not applying:
+                yield "    No rule applies for certain."
+            for finding in applying:
+                yield from (f"  {line}" for line in self.rule(finding))
+            for contrast in contrasts:
+                yield from self.why_not(contrast)
+            if what_if:
+                yield "  What would change it"
+                if not counterfactuals[name]:
+                    yield "    Nothing that can change."
+                for found in counterfactuals[name]:
+                    yield from self.what_if(self.guideline.decisions[name], found)
+            yield ""
+        yield from self.closing()
+
+    def why_not(self, contrast: WhyNot) -> Iterator[str]:
+        yield from self.wrap(f"Why not {self.guideline.offers[contrast.offer].label} ({contrast.offer})?", "  ", "    ")
+        yield from self.wrap(_STANDING[contrast.standing], "    ")
+        for hindrance in contrast.hindrances:
+            yield from self.wrap(f"{hindrance.finding.rule.name} {self.hindrance(hindrance)}.", "    ", "      ")
+        for changes in contrast.if_known:
+            yield from self.wrap(f"It would be recommended if {self.changes(changes)}.", "    ", "      ")
+
+    def hindrance(self, hindrance: Hindrance) -> str:
+        by = ", ".join(rule if basis is None else f"{rule} ({basis})" for rule, basis in hindrance.by)
+        match hindrance.kind:
+            case "excluded":
+                because = "; ".join(map(self.fact, hindrance.finding.because))
+                return f"does not apply: {because or self.guideline.phenotypes[hindrance.finding.rule.phenotype].label}"
+            case "overridden":
+                return f"is overridden by {by}"
+            case "unknown":
+                perhaps = f"; it may be overridden by {by}" if by else ""
+                return f"depends on what is unknown: {self.features(hindrance.missing)}{perhaps}"
+            case "permitted":
+                return f"merely permits it, while {by} says otherwise"
+            case "disagreement":
+                return f"speaks for it, but {by} does not"
+            case "refined":
+                return f"speaks for it, and {by} says it more exactly"
+
+    def what_if(self, decision: Decision, found: WhatIf) -> Iterator[str]:
+        yield from self.wrap(f"To {self.possibility(decision, found.outcome)}:", "    ", "      ")
+        for changes in found.changes:
+            yield from self.wrap(f"if {self.changes(changes)}", "      ", "        ")
+
+    def changes(self, changes: Iterable[Change]) -> str:
+        """The changes in words; what is changed rather than added says what it is now."""
+        return " and ".join(
+            f"{self.features([change.of])} were {change.after}"
+            + (" (unknown now)" if change.before is None else f" (now {change.before})")
+            for change in changes
+        )
+
     # -- words
+
+    def possibility(self, decision: Decision, possible: PossibleOutcome) -> str:
+        labels = [self.guideline.offers[offer].label for offer in (*possible.recommended, *possible.conflicting)]
+        match possible.status:
+            case "not-applicable":
+                return decision.when_silent or "nothing that the source names"
+            case "conflict":
+                return f"a conflict between: {'; '.join(labels)}"
+            case _:
+                return " or ".join(labels)
 
     def argument(self, finding: ArgumentFinding) -> str:
         argument = finding.argument
