@@ -23,16 +23,24 @@ _FILLINGS = "urn:b12kg:filling:"
 Asker = Callable[[Query], list[tuple[str, ...]]]
 
 
-def decide(guideline: Guideline, fillings: Sequence[tuple[Filling, frozenset[str]]]) -> list[Ending]:
+def decide(
+    guideline: Guideline, fillings: Sequence[tuple[Filling, frozenset[str]]], *, leaving_out: str | None = None
+) -> list[Ending]:
     """The ending of each filling, given the phenotypes that it satisfies.
 
     Args:
         fillings: fillings of any decisions, each with the names of the phenotypes it entails.
+        leaving_out: a rule, as if the guideline did not have it.
 
     Returns:
         The endings, in the order of ``fillings``.
     """
     store = store_of([guideline.graph(), question(guideline, fillings)])
+    if leaving_out is not None:
+        from pyoxigraph import NamedNode
+
+        for quad in [*store.quads_for_pattern(NamedNode(guideline.rules[leaving_out].iri), None, None)]:
+            store.remove(quad)
 
     def ask(query: Query) -> list[tuple[str, ...]]:
         answer = run(store, query)

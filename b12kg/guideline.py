@@ -236,6 +236,17 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedFinding:
+    """A finding that the source itself causes, by what identifies it, and the reason."""
+
+    kind: str
+    decision: str
+    rules: tuple[str, ...]
+    patients: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bin:
     """A range of a quantity within which no threshold of the guideline lies."""
 
@@ -276,6 +287,7 @@ class Guideline:
     overrides: tuple[Override, ...]
     arguments: tuple[Argument, ...]
     impossible: tuple[ClassExpression, ...]
+    expected: tuple[ExpectedFinding, ...]
     files: tuple[Path, ...]
     shapes: tuple[Path, ...]
 

@@ -299,7 +299,7 @@ def build(guideline: Guideline, decide: Decide) -> Tables:
     asked = [
         (filling, phenotypes)
         for decision in guideline.decisions
-        for filling, phenotypes in _patients(guideline, decision)
+        for filling, phenotypes in patients(guideline, decision)
     ]
     ended: dict[str, list[tuple[Filling, Ending]]] = {name: [] for name in guideline.decisions}
     for (filling, _), ending in zip(asked, decide(asked), strict=True):
@@ -331,7 +331,7 @@ def _features(guideline: Guideline, names: Iterable[str]) -> tuple[Feature, ...]
     return tuple(Feature(name, tuple(words for words, _ in values_of(guideline, name))) for name in names)
 
 
-def _patients(guideline: Guideline, decision: str) -> Iterator[tuple[Filling, frozenset[str]]]:
+def patients(guideline: Guideline, decision: str) -> Iterator[tuple[Filling, frozenset[str]]]:
     """Every fully known patient that a decision tells apart, with the phenotypes that the decision asks about."""
     _refuse_too_many(decision, _features(guideline, guideline.features_of(decision)))
     for filling in fillings(guideline, decision):

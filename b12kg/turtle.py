@@ -34,6 +34,7 @@ from b12kg.guideline import (
     Component,
     Concept,
     Decision,
+    ExpectedFinding,
     Guideline,
     Offer,
     Override,
@@ -278,6 +279,7 @@ class _Reader:
             overrides=overrides,
             arguments=arguments,
             impossible=self.impossible(concepts, phenotypes),
+            expected=tuple(self.expected(n, decisions, rules) for _, n in self.instances("ExpectedFinding")),
             files=self.files,
             shapes=self.shapes,
         )
@@ -468,6 +470,15 @@ class _Reader:
             basis=name_of(self.one(node, B12 + "basis")),
             passages=self.pointers(node, PROV + "wasDerivedFrom", passages),
             editorial=self.texts(node, B12 + "editorialReason"),
+        )
+
+    def expected(self, node: Node, decisions: Mapping[str, Decision], rules: Mapping[str, Rule]) -> ExpectedFinding:
+        return ExpectedFinding(
+            kind=name_of(self.one(node, B12 + "findingKind")),
+            decision=self.pointer(node, B12 + "inDecision", decisions),
+            rules=self.pointers(node, B12 + "rule", rules),
+            patients=self.one(node, B12 + "patients"),
+            reason=self.one(node, B12 + "editorialReason"),
         )
 
     def argument(

@@ -26,7 +26,7 @@ ROWS = {
     "start": {"__main__"},
     "edges": {"cli"},
     "facade": {"__init__"},
-    "compose": {"recommend", "audit"},
+    "compose": {"recommend", "audit", "verify"},
     "built": {"compiled"},
     "stages": {"records", "validate", "classify", "decide", "explain", "export"},
     "values": {

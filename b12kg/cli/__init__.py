@@ -1,4 +1,4 @@
-"""The command line: ``b12kg recommend``, ``validate``, ``query``, ``queries``, ``audit``, ``schema``, ``export``.
+"""The command line: ``b12kg recommend``, ``explain``, ``ask``, ``validate``, ``verify``, ``query`` and the others.
 
 Owns arguments, exit codes and what goes to standard output and standard error. Every answer is
 made elsewhere.
@@ -14,10 +14,12 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from b12kg import __version__
 from b12kg.errors import B12kgError, InvalidGuideline, InvalidRecord, Problem, UsageError
@@ -80,14 +82,51 @@ def _parser() -> argparse.ArgumentParser:
         of.add_argument("--as-of", type=_date, metavar="DATE", help="for records without asOf (default: today)")
         guideline(of)
 
+    def one_record(of: argparse.ArgumentParser) -> None:
+        of.add_argument("file", metavar="FILE", help="a record: .json, .ttl, .nt or .jsonld")
+        of.add_argument("--input", choices=_INPUTS, help="format of the record (default: by suffix, JSON for -)")
+        of.add_argument("--as-of", type=_date, metavar="DATE", help="for a record without asOf (default: today)")
+        guideline(of)
+
+    def engine(of: argparse.ArgumentParser) -> None:
+        of.add_argument(
+            "--engine",
+            choices=["table", "reference"],
+            default="table",
+            help="table looks it up (default); reference works it out by pySHACL, HermiT and SPARQL",
+        )
+
     recommend = command(_recommend, "recommend", "Answer every decision of the guideline for each record.")
     records(recommend)
-    recommend.add_argument("--engine", choices=["reference"], default="reference", help="what works it out")
+    engine(recommend)
     recommend.add_argument("--format", choices=_FORMATS, default="text", help="form of the answer (default: text)")
 
     validate = command(_validate, "validate", "Say what is wrong with each record, or odd about it.")
     records(validate)
+    engine(validate)
     validate.add_argument("--format", choices=["text", "json"], default="text", help="form of the findings")
+
+    explain = command(_explain, "explain", "Say why, why no other offer, and what would change it.")
+    one_record(explain)
+    explain.add_argument("--decision", action="append", default=[], metavar="D", help="only this one (repeatable)")
+    explain.add_argument("--offer", metavar="O", help="why not this offer, and no other")
+    explain.add_argument("--what-if", action="store_true", help="also the smallest changes that lead elsewhere")
+    explain.add_argument(
+        "--immutable", action="store_true", help="what if, also by changing what nobody can change, as a past operation"
+    )
+    explain.add_argument("--format", choices=["text", "json", "turtle"], default="text", help="form of the explanation")
+
+    ask = command(_ask, "ask", "Ask for what can still change an answer, and show the answer settling.")
+    one_record(ask)
+    ask.add_argument("--save", metavar="FILE", help="write the record to this new file (or to FILE itself) at the end")
+
+    build = command(_build, "build", "Work out the tables of a guideline, and say where they are kept.")
+    build.add_argument("-o", "--output", metavar="FOLDER", help="where to (default: the user's cache folder)")
+    guideline(build)
+
+    verify = command(_verify, "verify", "Prove what holds for every patient, and show whom it does not hold for.")
+    verify.add_argument("--format", choices=["text", "json", "turtle"], default="text", help="form of the findings")
+    guideline(verify)
 
     query = command(_query, "query", "Ask a shipped SPARQL query, or one in a file, of the guideline.")
     query.add_argument("query", metavar="NAME|FILE.rq", help="`b12kg queries` lists the names")
@@ -143,9 +182,10 @@ def _recommend(arguments: argparse.Namespace) -> int:
     _once(arguments.files)
     for index, name in enumerate(arguments.files):
         try:
-            with _progress("working it out (the reasoner starts once, in a few seconds)"):
+            with _progress("working it out"):
                 data, format_ = _read(name, arguments.input)
-                answer = guideline.recommend(data, format=format_, as_of=arguments.as_of or date.today())
+                as_of = arguments.as_of or date.today()
+                answer = guideline.recommend(data, format=format_, as_of=as_of, engine=arguments.engine)
         except InvalidRecord as error:
             _problems(error.problems, name)
             code = INVALID_RECORD
@@ -157,8 +197,7 @@ def _recommend(arguments: argparse.Namespace) -> int:
         if arguments.format == "text":
             if many:
                 print(f"{'' if index == 0 else chr(10)}===== {name} =====\n")
-            colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-            sys.stdout.write(answer.to_text(colour=colour, width=min(shutil.get_terminal_size((100, 24)).columns, 120)))
+            sys.stdout.write(answer.to_text(**_terminal()))
         elif arguments.format == "json":
             print(json.dumps(answer.to_dict(), ensure_ascii=False, indent=None if many else 2))
         else:
@@ -179,7 +218,8 @@ def _validate(arguments: argparse.Namespace) -> int:
             print(f"b12kg: {error}", file=sys.stderr)
             code = max(code, USAGE)
             continue
-        problems = guideline.validate(data, format=format_, as_of=arguments.as_of or date.today())
+        as_of = arguments.as_of or date.today()
+        problems = guideline.validate(data, format=format_, as_of=as_of, engine=arguments.engine)
         valid = not any(problem.severity == "error" for problem in problems)
         code = code if valid else INVALID_RECORD
         if arguments.format == "json":
@@ -190,6 +230,102 @@ def _validate(arguments: argparse.Namespace) -> int:
             for problem in problems:
                 print(f"  {problem.severity}: {problem}")
     return code
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from b12kg.recommend import load
+
+    data, format_ = _read(arguments.file, arguments.input)
+    answer = load(arguments.guideline).recommend(data, format=format_, as_of=arguments.as_of or date.today())
+    what: dict[str, Any] = {
+        "offer": arguments.offer,
+        "with_what_if": arguments.what_if,
+        "immutable": arguments.immutable,
+    }
+    if arguments.format == "json":
+        from b12kg.recommendation.explanations import explained
+
+        print(json.dumps(explained(answer, arguments.decision, **what), ensure_ascii=False, indent=2))
+    elif arguments.format == "turtle":
+        from b12kg.recommendation.prov import explained_graph, iri_of, write
+
+        sys.stdout.write(write({iri_of(answer): explained_graph(answer, arguments.decision, **what)}, "turtle"))
+    else:
+        from b12kg.recommendation.text import explanation
+
+        sys.stdout.write(explanation(answer, arguments.decision, **what, **_terminal()))
+    return ANSWERED
+
+
+def _ask(arguments: argparse.Namespace) -> int:
+    from b12kg.cli.ask import interview
+    from b12kg.recommend import load
+
+    save = Path(arguments.save) if arguments.save else None
+    if arguments.file == "-":
+        raise UsageError("- (standard input) is where the answers are typed; name a file")
+    if save is not None and save.exists() and save.resolve() != Path(arguments.file).resolve():
+        raise UsageError(f"{arguments.save} is there already; name a new file, or the record itself")
+    guideline = load(arguments.guideline)
+    data, format_ = _read(arguments.file, arguments.input)
+    first = guideline.recommend(data, format=format_, as_of=arguments.as_of or date.today())
+    answer = interview(guideline, first, _asked, print)
+    sys.stdout.write("\n" + answer.to_text(**_terminal()))
+    if save is not None:
+        text = json.dumps(answer.record.to_dict(), ensure_ascii=False, indent=2) + "\n"
+        try:
+            save.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"{arguments.save}: {error.strerror}; the record is not saved") from error
+        print(f"\nThe record is in {save}.")
+    return ANSWERED
+
+
+def _asked(question: str) -> str:
+    typed = input(question)
+    if not sys.stdin.isatty():
+        print(typed)  # what comes from a file is not on the screen
+    return typed
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from b12kg.compiled import cache_folder, compile_guideline, file_name, write
+    from b12kg.turtle import folder_of
+
+    folder = folder_of(arguments.guideline)
+    place = cache_folder() if arguments.output is None else Path(arguments.output)
+    start = time.perf_counter()
+    made = compile_guideline(folder)
+    took = time.perf_counter() - start
+    path = place / file_name(folder)
+    try:
+        write(made, path, folder)
+    except OSError as error:
+        raise UsageError(f"{place}: {error.strerror}; the tables are not kept") from error
+    for name, table in made.tables.decisions.items():
+        features = ", ".join(feature.name for feature in table.features) or "nothing"
+        print(f"{name}: {len(table.codes)} rows by {features}; {len(table.entries)} different verdicts")
+    rows = sum(len(table.codes) for table in made.tables.decisions.values())
+    print(f"{rows} rows in all, in {took:.2f} s; {path.stat().st_size / 1000:.0f} kB in {path}")
+    return ANSWERED
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from b12kg.compiled import load_compiled
+    from b12kg.verify import verify
+
+    verification = verify(load_compiled(arguments.guideline))
+    if arguments.format == "json":
+        print(json.dumps(verification.to_dict(), ensure_ascii=False, indent=2))
+    elif arguments.format == "turtle":
+        from b12kg.recommendation.prov import write
+
+        sys.stdout.write(write({verification.guideline.iri: verification.graph()}, "turtle"))
+    else:
+        from b12kg.cli.proof import lines
+
+        print("\n".join(lines(verification)))
+    return FINDINGS if verification.unexpected else ANSWERED
 
 
 def _query(arguments: argparse.Namespace) -> int:
@@ -306,6 +442,12 @@ def _problems(problems: Sequence[Problem], name: str | None = None) -> None:
         print(f"b12kg: {'standard input' if name == '-' else name} is not answered:", file=sys.stderr)
     for problem in problems:
         print(f"  {problem}" if name is not None else f"b12kg: {problem}", file=sys.stderr)
+
+
+def _terminal() -> dict[str, Any]:
+    """Whether to use colours, and how wide the terminal is."""
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    return {"colour": colour, "width": min(shutil.get_terminal_size((100, 24)).columns, 120)}
 
 
 @contextmanager

@@ -184,6 +184,19 @@ class Recommendation:
         """The JSON form; the same record and guideline give the same bytes."""
         guideline = self.guideline
         return {
+            **self.heading(),
+            "notices": [*map(self._notice, self.notices), *map(_warning, self.warnings)],
+            "alerts": [self._alert(alert) for alert in self.alerts],
+            "decisions": {name: self._decision(answer) for name, answer in self.decisions.items()},
+            "offers": {name: self._offer(guideline.offers[name]) for name in self._mentioned()},
+            "unused": [{"path": u.path, "of": u.of, "reason": u.reason} for u in self.unused],
+            "disclaimer": guideline.disclaimer,
+        }
+
+    def heading(self) -> dict[str, JsonValue]:
+        """What the answer is to, by which guideline, and the review status of its source, as JSON."""
+        guideline = self.guideline
+        return {
             "record": self.record.id,
             "recordDigest": self.record.digest,
             "asOf": self.record.as_of.isoformat(),
@@ -196,12 +209,6 @@ class Recommendation:
                 "lastUpdated": guideline.last_updated,
             },
             "preface": guideline.preface,
-            "notices": [*map(self._notice, self.notices), *map(_warning, self.warnings)],
-            "alerts": [self._alert(alert) for alert in self.alerts],
-            "decisions": {name: self._decision(answer) for name, answer in self.decisions.items()},
-            "offers": {name: self._offer(guideline.offers[name]) for name in self._mentioned()},
-            "unused": [{"path": u.path, "of": u.of, "reason": u.reason} for u in self.unused],
-            "disclaimer": guideline.disclaimer,
         }
 
     def explain(self, rule: str) -> list[dict[str, JsonValue]]:

@@ -7,7 +7,7 @@ findings on the rules. Each bears its type in the Explanation Ontology (https://
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -114,6 +114,34 @@ class WhyNot:
 
 def _changes(sets: tuple[ChangeSet, ...]) -> list[JsonValue]:
     return [[change.to_dict() for change in changes] for changes in sets]
+
+
+def explained(
+    recommendation: Recommendation,
+    decisions: Sequence[str] = (),
+    *,
+    offer: str | None = None,
+    with_what_if: bool = True,
+    immutable: bool = False,
+) -> dict[str, JsonValue]:
+    """Why, why not and what if, as JSON.
+
+    Args:
+        decisions: which ones; none for all.
+        offer: the only one to say why not of, in the decisions that it belongs to; None for all.
+        immutable: what if, also by changing what nobody can change.
+
+    Raises:
+        UsageError: there is no such decision, or the offer is none of theirs.
+    """
+    contrasts = recommendation.why_not(*decisions, offer=offer)
+    found: dict[str, JsonValue] = {}
+    for name, why in recommendation.why(*contrasts).items():
+        form: dict[str, JsonValue] = {"why": why, "whyNot": [contrast.to_dict() for contrast in contrasts[name]]}
+        if with_what_if:
+            form["whatIf"] = [other.to_dict() for other in recommendation.what_if(name, immutable=immutable)[name]]
+        found[name] = form | {"missing": list(recommendation.decisions[name].missing)}
+    return {**recommendation.heading(), "decisions": found, "disclaimer": recommendation.guideline.disclaimer}
 
 
 # ---- what if -----------------------------------------------------------------------------------

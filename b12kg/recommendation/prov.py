@@ -1,13 +1,13 @@
 """The answer as a PROV-O graph, from the recommendation down to the references.
 
-Owns the triples of an answer and the part of the guideline's graph that they rest on. Nodes are
+Owns the triples of an answer and its explanations, and the part of the guideline's graph that they rest on. Nodes are
 named, never blank, and no clock is read: the same answer gives the same bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -16,6 +16,15 @@ from b12kg.errors import UsageError
 from b12kg.guideline import JURISDICTION, Guideline
 from b12kg.iris import B12, CITO, DCTERMS, PAV, PREFIXES, PROV, RDF, RDFS, XSD
 from b12kg.recommendation import Alert, Answer, Fact, Recommendation, RuleFinding
+from b12kg.recommendation.explanations import (
+    CONTRASTIVE,
+    COUNTERFACTUAL,
+    TRACE_BASED,
+    ChangeSet,
+    Hindrance,
+    WhatIf,
+    WhyNot,
+)
 from b12kg.record import Circumstance, Measurement, Statement
 
 if TYPE_CHECKING:
@@ -47,6 +56,34 @@ def serialize(recommendation: Recommendation, format: str) -> str:
     Raises:
         UsageError: the format is none of these.
     """
+    return write(
+        {f"{iri_of(recommendation)}/graph/{name}": part for name, part in _parts(recommendation).items()}, format
+    )
+
+
+def explained_graph(
+    recommendation: Recommendation,
+    decisions: Sequence[str] = (),
+    *,
+    offer: str | None = None,
+    with_what_if: bool = True,
+    immutable: bool = False,
+) -> Graph:
+    """The answer with why, why not and what if, in one graph; arguments and errors as for the JSON form."""
+    writer = _Writer(recommendation)
+    writer.write()
+    for name, contrasts in recommendation.why_not(*decisions, offer=offer).items():
+        found = recommendation.what_if(name, immutable=immutable)[name] if with_what_if else ()
+        writer.explanations(name, contrasts, found)
+    return writer.record + writer.answer + excerpt(recommendation.guideline, writer.used)
+
+
+def write(graphs: Mapping[str, Graph], format: str) -> str:
+    """Graphs by their IRI in an RDF format, ``turtle``, ``trig`` or ``jsonld``; named in TriG, merged in the others.
+
+    Raises:
+        UsageError: the format is none of these.
+    """
     import pyoxigraph as ox
 
     formats = {"turtle": ox.RdfFormat.TURTLE, "trig": ox.RdfFormat.TRIG, "jsonld": ox.RdfFormat.JSON_LD}
@@ -54,8 +91,8 @@ def serialize(recommendation: Recommendation, format: str) -> str:
         raise UsageError(f"no RDF format is called {format!r}; there are {', '.join(formats)}")
     # rdflib's serializers follow the hash seed; pyoxigraph writes what it is given, in that order.
     quads = []
-    for name, part in _parts(recommendation).items():
-        graph = ox.NamedNode(f"{iri_of(recommendation)}/graph/{name}") if format == "trig" else ox.DefaultGraph()
+    for iri, part in graphs.items():
+        graph = ox.NamedNode(iri) if format == "trig" else ox.DefaultGraph()
         lines = "".join(sorted(part.serialize(format="nt").splitlines(keepends=True)))
         triples = ox.parse(lines, format=ox.RdfFormat.N_TRIPLES)
         quads += [ox.Quad(triple.subject, triple.predicate, triple.object, graph) for triple in triples]
@@ -261,6 +298,68 @@ class _Writer:
         self.features(node, "missing", alert.missing)
         for support in rule.support:
             self.add(node, PROV + "wasDerivedFrom", self.term(self.guideline.passages[support.passage].iri))
+
+    # -- explanations
+
+    def explanations(self, name: str, contrasts: Iterable[WhyNot], counterfactuals: Iterable[WhatIf]) -> None:
+        decision, outcome = self.guideline.decisions[name], self.iri(f"{self.top}/{name}")
+        findings = self.result.decisions[name].rules
+        why = self.explanation(f"{outcome}/why", TRACE_BASED, f"why: {decision.label}", outcome)
+        for finding in findings:
+            if finding.state in ("applies", "overridden"):
+                self.add(why, PROV + "wasDerivedFrom", self.iri(f"{outcome}/{finding.rule.name}"))
+        for contrast in contrasts:
+            offer = self.guideline.offers[contrast.offer]
+            label = f"why not {offer.label}: {contrast.standing}"
+            node = self.explanation(f"{outcome}/why-not/{offer.id}", CONTRASTIVE, label, outcome)
+            self.add(node, B12 + "contrastsWith", self.term(offer.iri))
+            self.add(node, B12 + "standing", self.text(contrast.standing))
+            for hindrance in contrast.hindrances:
+                self.hindrance(node, hindrance, self.iri(f"{outcome}/{hindrance.finding.rule.name}"))
+            self.change_sets(node, contrast.if_known)
+        for index, found in enumerate(counterfactuals):
+            label = f"what if: {decision.label} {found.outcome.status}"
+            node = self.explanation(f"{outcome}/what-if/{index}", COUNTERFACTUAL, label, outcome)
+            self.add(node, B12 + "outcomeStatus", self.iri(f"{B12}outcome-{found.outcome.status}"))
+            self.offers(node, "recommended", found.outcome.recommended)
+            self.offers(node, "conflicting", found.outcome.conflicting)
+            self.change_sets(node, found.changes)
+
+    def explanation(self, iri: str, type_: str, label: str, outcome: URIRef) -> URIRef:
+        node = self.iri(iri)
+        self.type(node, type_, PROV + "Entity")
+        self.label(node, label)
+        self.add(node, B12 + "explains", outcome)
+        return node
+
+    def hindrance(self, contrast: URIRef, hindrance: Hindrance, finding: URIRef) -> None:
+        rule = hindrance.finding.rule
+        node = self.iri(f"{contrast}/{rule.name}")
+        self.type(node, B12 + "Hindrance")
+        self.label(node, f"{rule.label}: {hindrance.kind}")
+        self.add(contrast, B12 + "hindrance", node)
+        self.add(node, B12 + "rule", self.term(rule.iri))
+        self.add(node, B12 + "hindranceKind", self.text(hindrance.kind))
+        self.add(node, PROV + "wasDerivedFrom", finding)
+        for by, _ in hindrance.by:
+            self.add(node, B12 + "hinderedBy", self.term(self.guideline.rules[by].iri))
+        self.features(node, "missing", hindrance.missing)
+
+    def change_sets(self, explanation: URIRef, sets: Iterable[ChangeSet]) -> None:
+        for number, changes in enumerate(sets):
+            together = self.iri(f"{explanation}/changes/{number}")
+            self.type(together, B12 + "ChangeSet")
+            self.label(together, "; ".join(f"{change.of} {change.after}" for change in changes))
+            self.add(explanation, B12 + "changeSet", together)
+            for change in changes:
+                node = self.iri(f"{together}/{change.of}")
+                self.type(node, B12 + "Change")
+                self.label(node, f"{change.of} {change.after}")
+                self.add(together, B12 + "change", node)
+                self.features(node, "of", [change.of])
+                self.add(node, B12 + "after", self.text(change.after))
+                if change.before is not None:
+                    self.add(node, B12 + "before", self.text(change.before))
 
     # -- the record's entries
 

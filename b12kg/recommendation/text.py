@@ -50,7 +50,7 @@ def explanation(
     decisions: Sequence[str],
     *,
     offer: str | None = None,
-    what_if: bool = False,
+    with_what_if: bool = False,
     immutable: bool = False,
     colour: bool = False,
     width: int = 100,
@@ -66,7 +66,7 @@ def explanation(
         UsageError: there is no such decision, or the offer is none of theirs.
     """
     page = _Page(recommendation, colour, max(width, 60))
-    return "\n".join(page.explanation(decisions, offer, what_if, immutable)) + "\n"
+    return "\n".join(page.explanation(decisions, offer, with_what_if, immutable)) + "\n"
 
 
 class _Page:
@@ -78,6 +78,16 @@ class _Page:
         self.cited: dict[str, str] = {}
 
     def lines(self) -> Iterator[str]:
+        yield from self.head()
+        for alert in self.recommendation.alerts:
+            yield ""
+            yield from self.alert(alert)
+        for name, answer in self.recommendation.decisions.items():
+            yield ""
+            yield from self.decision(name, answer)
+        yield from self.closing()
+
+    def head(self) -> Iterator[str]:
         guideline, record = self.guideline, self.recommendation.record
         yield self.paint(guideline.label, _HEADING)
         yield from self.wrap(
@@ -89,13 +99,6 @@ class _Page:
         )
         yield from self.wrap(guideline.preface)
         yield from self.notices()
-        for alert in self.recommendation.alerts:
-            yield ""
-            yield from self.alert(alert)
-        for name, answer in self.recommendation.decisions.items():
-            yield ""
-            yield from self.decision(name, answer)
-        yield from self.closing()
 
     def notices(self) -> Iterator[str]:
         notices, warnings = self.recommendation.notices, self.recommendation.warnings
@@ -255,11 +258,15 @@ class _Page:
 
     # -- explanations
 
-    def explanation(self, decisions: Sequence[str], offer: str | None, what_if: bool, immutable: bool) -> Iterator[str]:
+    def explanation(
+        self, decisions: Sequence[str], offer: str | None, with_what_if: bool, immutable: bool
+    ) -> Iterator[str]:
+        yield from self.head()
         result = self.recommendation
-        counterfactuals = result.what_if(*decisions, immutable=immutable) if what_if else {}
+        counterfactuals = result.what_if(*decisions, immutable=immutable) if with_what_if else {}
         for name, contrasts in result.why_not(*decisions, offer=offer).items():
             answer = result.decisions[name]
+            yield ""
             yield from self.outcome(name, answer)
             applying = [finding for finding in answer.rules if finding.state == "applies"]
             yield "  Why"
@@ -269,13 +276,12 @@ class _Page:
                 yield from (f"  {line}" for line in self.rule(finding))
             for contrast in contrasts:
                 yield from self.why_not(contrast)
-            if what_if:
+            if with_what_if:
                 yield "  What would change it"
                 if not counterfactuals[name]:
                     yield "    Nothing that can change."
                 for found in counterfactuals[name]:
                     yield from self.what_if(self.guideline.decisions[name], found)
-            yield ""
         yield from self.closing()
 
     def why_not(self, contrast: WhyNot) -> Iterator[str]:

@@ -286,7 +286,7 @@ def record_graph(record: Record, guideline: Guideline) -> Graph:
     for property_, key in _LISTS.items():
         entries = document[key]
         for index, entry in enumerate(entries if isinstance(entries, list) else []):
-            node: Node = BNode(f"{key}{index}")
+            node: Node = BNode(f"{key}{index}of{record.digest[7:23]}")
             if isinstance(entry, str):
                 node = iris[entry]
             elif isinstance(entry, dict):
