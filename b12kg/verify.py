@@ -228,8 +228,9 @@ def _fewest(
     for row, people in sorted(ways.items()):
         # By the kinds of concepts, other words can say the same of some of these patients.
         if not any(people < others for others in ways.values()):
-            known = table.known(row)
-            yield Finding(kind, decision, rules, in_words(known), len(people), example(guideline, known))
+            # The last of them, since values are counted from present to absent, has the fewest conditions.
+            witness = example(guideline, table.known(max(people)))
+            yield Finding(kind, decision, rules, in_words(table.known(row)), len(people), witness)
 
 
 # ---- consistent --------------------------------------------------------------------------------

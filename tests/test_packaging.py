@@ -64,7 +64,9 @@ def test_the_wheel_holds_what_the_checkout_holds(wheel: Path) -> None:
     data = {p.relative_to(ROOT).as_posix() for top in ("ontology", "queries") for p in (ROOT / top).rglob("*.*")}
     assert len(data) > 15
     worked_out = {f"tables/{file_name(folder)}" for folder in GUIDELINES.iterdir()}
-    assert {name.removeprefix("b12kg/_data/") for name in inside if name.startswith("b12kg/_data/")} == data | worked_out
+    assert {
+        name.removeprefix("b12kg/_data/") for name in inside if name.startswith("b12kg/_data/")
+    } == data | worked_out
     code = {p.relative_to(ROOT).as_posix() for p in (ROOT / "b12kg").rglob("*.py")} | {"b12kg/py.typed"}
     assert {name for name in inside if not name.startswith(("b12kg/_data/", "b12kg-"))} == code
 

@@ -18,9 +18,10 @@ from rdflib.query import ResultRow
 from rdflib.term import Node
 
 from b12kg.errors import UsageError
-from b12kg.iris import B12, CITO, OA, PROV, name_of
+from b12kg.iris import B12, CITO, EO, OA, PROV, name_of
 from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Recommendation
+from b12kg.recommendation.prov import explained_graph
 from b12kg.resources import EXAMPLES, SHAPES
 
 PROMISES = Graph().parse(SHAPES / "recommendation.ttl")
@@ -60,6 +61,7 @@ def graph(executable: ExecutableGuideline) -> Graph:
     for name in ("possible alert", "everything", "choice"):
         merged += answer(executable, name).graph()
     merged += executable.recommend(str(EXAMPLES / "conflict.json")).graph()
+    merged += explained_graph(answer(executable, "everything"))
     return merged
 
 
@@ -73,6 +75,21 @@ def broken(graph: Graph) -> set[str]:
 @pytest.mark.parametrize("name", RECORDS)
 def test_an_answer_keeps_the_promises(executable: ExecutableGuideline, name: str) -> None:
     assert broken(answer(executable, name).graph()) == set()
+    assert broken(explained_graph(answer(executable, name))) == set()
+
+
+def test_an_explained_answer_is_the_answer_with_its_explanations(executable: ExecutableGuideline) -> None:
+    plain, explained = answer(executable, "everything"), explained_graph(answer(executable, "everything"))
+    assert set(plain.graph()) <= set(explained)
+    contrasts = sum(map(len, plain.why_not().values()))
+    counterfactuals = sum(map(len, plain.what_if().values()))
+    assert min(contrasts, counterfactuals) > 10
+    for type_, count in (("TraceBased", 11), ("Contrastive", contrasts), ("Counterfactual", counterfactuals)):
+        assert len(set(explained.subjects(RDF.type, URIRef(f"{EO}{type_}Explanation")))) == count
+    one = explained_graph(plain, ["Preparation"], offer="methylcobalamin", with_what_if=False)
+    (contrast,) = one.subjects(RDF.type, URIRef(f"{EO}ContrastiveExplanation"))
+    assert one.value(contrast, b12("standing")) == Literal("conflicting")
+    assert not set(one.subjects(RDF.type, URIRef(f"{EO}CounterfactualExplanation")))
 
 
 # ---- each promise can be broken ----------------------------------------------------------------

@@ -1,0 +1,313 @@
+"""Why not and what if: against a search that knows no tables, and in the words of single cases."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import b12kg
+from b12kg.errors import UsageError
+from b12kg.iris import EO
+from b12kg.outcome import PossibleOutcome
+from b12kg.recommend import Engine, ExecutableGuideline
+from b12kg.recommendation import Recommendation
+from b12kg.recommendation.explanations import Change, ChangeSet, explained
+from b12kg.recommendation.text import explanation
+from b12kg.tables import example
+from tests.test_tables import TIES, tied  # noqa: F401 - a fixture
+
+Facts = Mapping[str, str]
+
+
+def answer(executable: ExecutableGuideline, engine: Engine = "table", **stated: Any) -> Recommendation:
+    return executable.recommend({"id": "urn:example:p", "asOf": "2026-01-15", **stated}, engine=engine)
+
+
+# ---- what if -----------------------------------------------------------------------------------
+
+
+def every_change(executable: ExecutableGuideline, decision: str, known: Facts) -> Iterator[tuple[ChangeSet, Any]]:
+    """Every way to change or add facts about a decision's features, with the outcome: no table is looked into."""
+    features = executable.compiled.tables.decisions[decision].features
+    for values in itertools.product(*((None, *feature.values) for feature in features)):
+        then = {f.name: value for f, value in zip(features, values, strict=True) if value is not None}
+        if known.keys() <= then.keys():
+            record = example(executable.content, then)
+            if executable.validate(record):
+                continue
+            outcome = executable.recommend(record).decisions[decision].outcome
+            changes = tuple(Change(n, known.get(n), value) for n, value in then.items() if known.get(n) != value)
+            yield changes, outcome
+
+
+@pytest.mark.parametrize("decision", ["InitialTreatment", "Preparation", "FolicAcid", "PregnancyPlanningMonitoring"])
+def test_what_if_finds_each_smallest_set_and_no_other(executable: ExecutableGuideline, decision: str) -> None:
+    table = executable.compiled.tables.decisions[decision]
+    rows = [row for row, _ in table.rows()][::5]
+    assert rows
+    for row in rows:
+        known = table.known(row)
+        found = executable.recommend(example(executable.content, known)).what_if(decision, immutable=True)[decision]
+        now = table.at(row).outcome
+        # What the facts entail is known as well; the search starts from there.
+        closed = table.known(executable.recommend(example(executable.content, known)).place.decisions[decision])
+        expected: dict[PossibleOutcome, set[ChangeSet]] = {}
+        for changes, outcome in every_change(executable, decision, closed):
+            if outcome.status != "undetermined" and outcome.key != now.key:
+                sets = expected.setdefault(PossibleOutcome(*outcome.key), set())
+                fewest = min(map(len, sets), default=len(changes))
+                if len(changes) < fewest:
+                    sets.clear()
+                if len(changes) <= fewest:
+                    sets.add(changes)
+        assert {one.outcome: set(one.changes) for one in found} == expected, known
+
+
+def changed(recommendation: Recommendation, changes: ChangeSet) -> dict[str, Any]:
+    """The record with changes made to what it states and entails."""
+    content = recommendation.guideline
+    concepts = {n: "present" if p else "absent" for n, (p, _) in recommendation.facts.concepts.items()}
+    concepts |= {change.of: change.after for change in changes if change.of in content.concepts}
+    others = {change.of: change.after for change in changes if change.of not in content.concepts}
+    measured = {m.of: m for m in recommendation.facts.measurements.values() if m.of not in others}
+    record: Any = example(content, concepts | others)
+    record["measurements"] += [{"of": m.of, "value": float(m.value), "unit": m.unit} for m in measured.values()]
+    if recommendation.record.jurisdiction is not None:
+        record.setdefault("jurisdiction", recommendation.record.jurisdiction)
+    return {**record, "asOf": "2026-01-15"}
+
+
+RECORDS: tuple[dict[str, Any], ...] = (
+    {},
+    {"present": ["PerniciousAnemia"], "absent": ["NeurologicalInvolvement"]},
+    {"present": ["SevereVitaminB12Deficiency", "NeurologicalInvolvement"], "jurisdiction": "US"},
+    {
+        "present": ["BariatricSurgery", "PerniciousAnemia"],
+        "absent": ["RenalDysfunction"],
+        "measurements": [{"of": "DistalIleumResected", "value": 30, "unit": "cm"}],
+        "jurisdiction": "GB",
+    },
+)
+
+
+@pytest.mark.parametrize("engine", ["table", "reference"])
+@pytest.mark.parametrize("stated", RECORDS, ids=range(len(RECORDS)))
+def test_the_changes_lead_to_the_outcome(executable: ExecutableGuideline, stated: Any, engine: Engine) -> None:
+    first = answer(executable, **stated)
+    tried = 0
+    for decision, counterfactuals in first.what_if(immutable=True).items():
+        # The reference engine takes some tenths of a second: one way for each outcome will do.
+        for found in counterfactuals:
+            for changes in found.changes if engine == "table" else found.changes[:1]:
+                then = executable.recommend(changed(first, changes), engine=engine).decisions[decision]
+                assert then.outcome.key == (found.outcome.status, found.outcome.recommended, found.outcome.conflicting)
+                tried += 1
+    assert tried > 10
+
+
+def test_what_nobody_can_change_is_left_out_unless_asked_for(executable: ExecutableGuideline) -> None:
+    operated = answer(
+        executable,
+        present=["BariatricSurgery"],
+        absent=["NeurologicalInvolvement", "PerniciousAnemia"],
+        measurements=[{"of": "DistalIleumResected", "value": 30, "unit": "cm"}],
+    )
+    decision = "MaintenanceTreatment"
+    possible = operated.what_if(decision)[decision]
+    of = {change.of for found in possible for changes in found.changes for change in changes}
+    assert of.isdisjoint({"BariatricSurgery", "DistalIleumResected"})
+    asked = operated.what_if(decision, immutable=True)[decision]
+    nearest = {found.outcome.recommended: found.changes for found in asked}
+    assert (Change("BariatricSurgery", "present", "absent"),) in nearest["im-1mg-monthly-lifelong",]
+    assert len(asked) > len(possible)
+
+
+def test_an_operation_that_was_not_can_still_be(executable: ExecutableGuideline) -> None:
+    healthy = answer(executable, absent=["BariatricSurgery", "VitaminB12Deficiency"])
+    changes = healthy.what_if("PregnancyPlanningMonitoring")["PregnancyPlanningMonitoring"][0].changes
+    assert changes == ((Change("BariatricSurgery", "absent", "present"), Change("PlanningPregnancy", None, "present")),)
+
+
+def test_a_change_takes_along_what_the_record_states_besides(executable: ExecutableGuideline) -> None:
+    """Preparation does not ask about pernicious anaemia, but who has it has the deficiency."""
+    first = answer(executable, present=["PerniciousAnemia"], absent=["NeurologicalInvolvement"], jurisdiction="GB")
+    (found,) = [w for w in first.what_if("Preparation")["Preparation"] if w.outcome.status == "not-applicable"]
+    together = [{change.of: change.after for change in changes} for changes in found.changes]
+    assert {"VitaminB12Deficiency": "absent", "PerniciousAnemia": "absent"} in together
+    assert {"VitaminB12Deficiency": "absent"} not in together
+
+
+def test_what_is_tied_to_a_change_is_changed_with_it(tied: ExecutableGuideline) -> None:  # noqa: F811
+    assert "disjointWith" in TIES
+    feverish = answer(tied, absent=["Cold"], measurements=[{"of": "Temperature", "value": 39, "unit": "Cel"}])
+    for found in feverish.what_if("Drink")["Drink"]:
+        for changes in found.changes:
+            assert {change.of for change in changes} >= {"Thirst", "Temperature"}
+
+
+# ---- why not -----------------------------------------------------------------------------------
+
+
+def why_not(executable: ExecutableGuideline, decision: str, offer: str, **stated: Any) -> Any:
+    (contrast,) = answer(executable, **stated).why_not(decision, offer=offer)[decision]
+    return contrast.to_dict()
+
+
+def test_the_facts_that_exclude_a_rule(executable: ExecutableGuideline) -> None:
+    stated: dict[str, Any] = {"present": ["VitaminB12Deficiency"], "absent": ["NeurologicalInvolvement"]}
+    found = why_not(executable, "InitialTreatment", "im-1mg-alternate-days-until-no-further-improvement", **stated)
+    assert (found["standing"], found["ifKnown"], len(found["rules"])) == ("not-offered", [], 1)
+    rule = found["rules"][0]
+    assert (rule["rule"], rule["kind"], rule["missing"]) == ("initial-neuro", "excluded", [])
+    assert [fact["path"] for fact in rule["because"]] == ["absent[0]"]
+
+
+def test_the_overriding_rule_and_its_basis(executable: ExecutableGuideline) -> None:
+    stated: dict[str, Any] = {"present": ["PerniciousAnemia", "NeurologicalInvolvement"]}
+    found = why_not(executable, "MaintenanceTreatment", "im-1mg-every-2-months", **stated)
+    (rule,) = found["rules"]
+    assert rule["kind"] == "overridden"
+    assert rule["by"] == [{"rule": "maintenance-pernicious-anemia", "basis": "stronger-modality"}]
+
+
+def test_the_unknown_facts_that_would_let_it_through(executable: ExecutableGuideline) -> None:
+    stated: dict[str, Any] = {"present": ["VitaminB12Deficiency"], "absent": ["RenalDysfunction"]}
+    found = why_not(executable, "Preparation", "cyanocobalamin", **stated)
+    assert found["standing"] == "possible"
+    assert found["ifKnown"] == [[{"of": "jurisdiction", "from": None, "to": "US"}]]
+    (rule,) = found["rules"]
+    assert (rule["kind"], rule["missing"]) == ("unknown", ["jurisdiction"])
+
+
+def test_an_offer_that_is_merely_permitted(executable: ExecutableGuideline) -> None:
+    stated: dict[str, Any] = {
+        "present": ["VitaminB12Deficiency", "PrefersOralTreatment"],
+        "absent": ["NeurologicalInvolvement"],
+    }
+    found = why_not(executable, "InitialTreatment", "oral-1-2mg-daily", **stated)
+    (rule,) = found["rules"]
+    assert (found["standing"], rule["kind"]) == ("alternative", "permitted")
+    assert rule["by"] == [{"rule": "initial-without-neuro", "basis": None}]
+
+
+def test_an_offer_that_another_one_refines(executable: ExecutableGuideline) -> None:
+    ileum = [{"of": "DistalIleumResected", "value": 30, "unit": "cm"}]
+    stated: dict[str, Any] = {"present": ["PerniciousAnemia"], "measurements": ileum}
+    found = why_not(executable, "MaintenanceTreatment", "injection-monthly-lifelong", **stated)
+    (rule,) = found["rules"]
+    assert (found["standing"], rule["kind"]) == ("refined", "refined")
+    assert rule["by"] == [{"rule": "maintenance-ileal-resection", "basis": None}]
+
+
+def test_both_sides_of_a_conflict(executable: ExecutableGuideline) -> None:
+    stated: dict[str, Any] = {"present": ["VitaminB12Deficiency", "RenalDysfunction"], "jurisdiction": "US"}
+    contrasts = answer(executable, **stated).why_not("Preparation")["Preparation"]
+    assert [(c.offer, c.standing) for c in contrasts] == [
+        ("cyanocobalamin", "conflicting"),
+        ("hydroxocobalamin", "conflicting"),
+        ("methylcobalamin", "conflicting"),
+    ]
+    kinds = {(h.finding.rule.name, h.kind, h.by) for c in contrasts for h in c.hindrances}
+    assert ("preparation-us-availability", "disagreement", (("preparation-renal", None),)) in kinds
+    assert ("preparation-renal", "disagreement", (("preparation-us-availability", None),)) in kinds
+
+
+def test_every_offer_that_is_not_recommended_has_a_reason(executable: ExecutableGuideline) -> None:
+    for stated in RECORDS:
+        found = answer(executable, **stated)
+        for decision, contrasts in found.why_not().items():
+            result = found.decisions[decision]
+            offers = {offer for finding in result.rules for offer in finding.rule.offers}
+            assert {c.offer for c in contrasts} == offers - {*result.recommended}
+            for contrast in contrasts:
+                assert contrast.hindrances
+                for hindrance in contrast.hindrances:
+                    assert (hindrance.kind == "excluded") == (hindrance.finding.state == "excluded")
+                    assert hindrance.kind != "overridden" or hindrance.by
+                    assert hindrance.kind != "unknown" or hindrance.missing
+                    assert hindrance.kind not in ("permitted", "disagreement", "refined") or hindrance.by
+
+
+def test_what_would_let_an_offer_through_does(executable: ExecutableGuideline) -> None:
+    tried = 0
+    for stated in RECORDS:
+        first = answer(executable, **stated)
+        for decision, contrasts in first.why_not().items():
+            for contrast in contrasts:
+                for changes in contrast.if_known:
+                    then = executable.recommend(changed(first, changes)).decisions[decision]
+                    assert contrast.offer in then.recommended
+                    assert all(change.before is None for change in changes)
+                    tried += 1
+    assert tried > 10
+
+
+# ---- forms -------------------------------------------------------------------------------------
+
+
+def test_both_engines_explain_alike(executable: ExecutableGuideline) -> None:
+    for stated in RECORDS:
+        by_table, by_reference = (explained(answer(executable, engine, **stated)) for engine in ("table", "reference"))
+        assert {**by_table, "engine": ""} == {**by_reference, "engine": ""}
+
+
+def test_the_json_form(executable: ExecutableGuideline) -> None:
+    form: Any = explained(answer(executable, present=["VitaminB12Deficiency"]), ["FolicAcid"])
+    assert form["guideline"]["reviewStatus"] == "content is pending human review"
+    assert list(form["decisions"]) == ["FolicAcid"]
+    found = form["decisions"]["FolicAcid"]
+    assert found["missing"] == ["B12TreatmentStarted"]
+    assert found["why"] == {
+        "type": EO + "TraceBasedExplanation",
+        "status": "undetermined",
+        "recommended": [],
+        "conflicting": [],
+        "rules": [],
+    }
+    assert {c["type"] for c in found["whyNot"]} == {EO + "ContrastiveExplanation"}
+    assert {c["type"] for c in found["whatIf"]} == {EO + "CounterfactualExplanation"}
+
+
+def test_why_names_facts_passages_and_citations(executable: ExecutableGuideline) -> None:
+    found: Any = answer(executable, present=["PerniciousAnemia"]).why("PotassiumMonitoring")["PotassiumMonitoring"]
+    (rule,) = found["rules"]
+    assert [fact["path"] for fact in rule["because"]] == ["present[0]"]
+    assert [(p["id"], [c["marker"] for c in p["citations"]]) for p in rule["passages"]] == [("L59", ["6"])]
+
+
+def test_names_that_are_not_there(executable: ExecutableGuideline) -> None:
+    found = answer(executable)
+    with pytest.raises(UsageError, match="no decision 'Folic'; did you mean 'FolicAcid'"):
+        found.what_if("Folic")
+    with pytest.raises(UsageError, match="no offer 'cyancobalamin' in Preparation; did you mean 'cyanocobalamin'"):
+        found.why_not("Preparation", offer="cyancobalamin")
+    with pytest.raises(UsageError, match="no offer 'tea' in Preparation; there are cyanocobalamin,"):
+        found.why_not("Preparation", offer="tea")
+    assert list(found.why_not(offer="cyanocobalamin")) == ["Preparation"]
+
+
+def test_the_words(executable: ExecutableGuideline) -> None:
+    stated: dict[str, Any] = {"present": ["PerniciousAnemia"], "absent": ["NeurologicalInvolvement"]}
+    words = " ".join(explanation(answer(executable, **stated), ["MaintenanceTreatment"], with_what_if=True).split())
+    for phrase in (
+        "Review status of the source: content is pending human review.",
+        "Why not 1 mg intramuscularly once every 2 months",
+        "maintenance-neuro does not apply: neurological involvement absent (absent[0]).",
+        "maintenance-standard is overridden by maintenance-pernicious-anemia (narrower-population).",
+        "It would be recommended if length of distal ileum resected (DistalIleumResected) were > 20 cm (unknown now).",
+        "oral-by-preference depends on what is unknown: preference for oral treatment (PrefersOralTreatment).",
+        "were absent (now present)",
+        "no medical device",
+    ):
+        assert phrase in words, phrase
+
+
+def test_a_second_guideline_is_explained_in_its_own_words() -> None:
+    second = b12kg.load(Path(__file__).parent / "guidelines" / "second")
+    words = explanation(answer(second, present=["Flu"]), with_what_if=True, decisions=())
+    assert "Why not Herbal tea" in words or "Why not Tea" in words
+    assert "B12" not in words
