@@ -19,12 +19,21 @@ from b12kg.guideline import Guideline, Rule
 from b12kg.iris import B12, RDF, RDFS, XSD
 from b12kg.outcome import RuleState, RuleVerdict, Verdict
 from b12kg.record import JsonValue
-from b12kg.tables import Table, example, patients
+from b12kg.tables import Table, example, holds, patients
 
 if TYPE_CHECKING:
     from rdflib import Graph
 
-Kind = Literal["gap", "conflict", "dead-rule", "not-monotone", "insufficient-question", "superfluous-question", "unmet"]
+Kind = Literal[
+    "gap",
+    "unconcerned",
+    "conflict",
+    "dead-rule",
+    "not-monotone",
+    "insufficient-question",
+    "superfluous-question",
+    "unmet",
+]
 Role = Literal["decides", "adds an alternative only", "corroborates only", "never applies"]
 Relation = Literal["agree", "ordered", "permission", "conflict"]
 Rows = Table[Verdict]
@@ -35,10 +44,11 @@ class Finding:
     """One thing that does not hold, or an expectation that is not met.
 
     Args:
-        kind: gap (nothing is said to a patient whom the decision concerns), conflict (rules that
-            apply together, without order or agreement), dead-rule (it never applies), not-monotone
-            (a fact turns a settled answer into another), insufficient- or superfluous-question
-            (about ``missing``), unmet (an expected finding that there is none of).
+        kind: gap (nothing is said to a patient whom the decision concerns), unconcerned (a rule applies
+            to a patient whom its decision does not concern), conflict (rules that apply together,
+            without order or agreement), dead-rule (it never applies), not-monotone (a fact turns a
+            settled answer into another), insufficient- or superfluous-question (about ``missing``),
+            unmet (an expected finding that there is none of).
         rules: the rules that it is about, sorted.
         patients: whom it is about, as facts in words; the fewest that suffice.
         count: how many fully known patients these are, or rows for questions and steps.
@@ -149,6 +159,7 @@ def verify(compiled: Compiled) -> Verification:
     figures, findings = {}, list[Finding]()
     for name, table in compiled.tables.decisions.items():
         findings += _gaps(guideline, name, table)
+        findings += _unconcerned(guideline, name, table)
         findings += _conflicts(guideline, name, table)
         roles = _roles(guideline, name)
         findings += (
@@ -206,6 +217,22 @@ def in_words(known: Mapping[str, str]) -> str:
 def _gaps(guideline: Guideline, decision: str, table: Rows) -> Iterator[Finding]:
     """Patients whom the decision concerns, and to whom no rule applies: each by the fewest facts that say so."""
     yield from _fewest(guideline, decision, table, "gap", (), lambda verdict: verdict.outcome.source_silent)
+
+
+def _unconcerned(guideline: Guideline, decision: str, table: Rows) -> Iterator[Finding]:
+    """Patients to whom a rule applies though its decision does not concern them: one of the two is wrong."""
+    concerns = guideline.phenotypes[guideline.decisions[decision].concerns].expression
+    for rule in guideline.rules_of(decision):
+        rows = [
+            row
+            for row, verdict in _fully_known(table)
+            if not holds(guideline, concerns, table.known(row))
+            and any(found.rule == rule.name and found.certain for found in verdict.rules)
+        ]
+        if rows:
+            known = table.known(max(rows))
+            words = f"no {guideline.phenotypes[guideline.decisions[decision].concerns].label}"
+            yield Finding("unconcerned", decision, (rule.name,), words, len(rows), example(guideline, known))
 
 
 def _fewest(

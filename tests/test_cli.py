@@ -280,3 +280,168 @@ def test_a_terminal_that_cannot_show_a_character(tmp_path: Path) -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "caf\\xe9" in done.stdout
+
+
+# ---- explain, ask, build -----------------------------------------------------------------------------
+
+
+def test_both_engines_answer_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    forms = []
+    for engine in ("table", "reference"):
+        code, out, err = run(capsys, "recommend", "--engine", engine, "--format", "json", UNKNOWNS)
+        assert (code, err) == (0, "")
+        form = json.loads(out)
+        assert form.pop("engine") == engine
+        forms.append(form)
+    assert forms[0] == forms[1]
+
+
+def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, "explain", SETTLED, "--decision", "MaintenanceTreatment", "--what-if")
+    assert (code, err) == (0, "")
+    for phrase in (
+        "Why",
+        "Why not 1 mg intramuscularly once every 2 months",
+        "What would change it",
+        "no medical device",
+    ):
+        assert phrase in " ".join(out.split())
+    assert "Folic acid" not in out
+    code, out, _ = run(capsys, "explain", SETTLED, "--offer", "oral-1-2mg-daily", "--format", "json")
+    assert code == 0
+    found = json.loads(out)["decisions"]
+    assert list(found) == ["InitialTreatment", "MaintenanceTreatment"]
+    assert [contrast["offer"] for contrast in found["InitialTreatment"]["whyNot"]] == ["oral-1-2mg-daily"]
+    assert "whatIf" not in found["InitialTreatment"]
+
+
+def test_explain_as_turtle(capsys: pytest.CaptureFixture[str]) -> None:
+    code, once, _ = run(capsys, "explain", CONFLICT, "--what-if", "--format", "turtle")
+    assert code == 0
+    assert "eo:CounterfactualExplanation" in once
+    assert run(capsys, "explain", CONFLICT, "--what-if", "--format", "turtle")[1] == once
+
+
+def test_what_nobody_can_change_is_shown_when_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = run(capsys, "explain", SETTLED, "--decision", "MaintenanceTreatment", "--what-if")[1]
+    asked = run(capsys, "explain", SETTLED, "--decision", "MaintenanceTreatment", "--what-if", "--immutable")[1]
+    assert "(DistalIleumResected) were <= 20 cm" not in " ".join(plain.split())
+    assert "(DistalIleumResected) were <= 20 cm" in " ".join(asked.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--decision", "Maintenance"), "no decision 'Maintenance'; did you mean 'MaintenanceTreatment'?"),
+        (("--offer", "oral"), "no offer 'oral' in InitialTreatment"),
+        (("--decision", "FolicAcid", "--offer", "oral-1mg-daily"), "no offer 'oral-1mg-daily' in FolicAcid; there are"),
+    ],
+)
+def test_explain_names_what_is_not_there(
+    capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    code, out, err = run(capsys, "explain", SETTLED, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def type_in(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+
+
+@pytest.fixture
+def deficient(tmp_path: Path) -> Path:
+    path = tmp_path / "record.json"
+    path.write_text('{"id": "p", "asOf": "2026-01-15", "present": ["VitaminB12Deficiency"]}')
+    return path
+
+
+def test_ask_asks_until_nothing_can_change_an_answer(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, deficient: Path
+) -> None:
+    # neurological involvement, treatment started, bariatric surgery, pernicious anaemia, ileum, and the others
+    type_in(monkeypatch, "no", "yes", "no", "no", "0 cm", "40 %", "5 umol/L", "no", "yes", "GB")
+    saved = deficient.with_name("saved.json")
+    code, out, err = run(capsys, "ask", str(deficient), "--save", str(saved))
+    assert (code, err) == (0, "")
+    assert "3 of 11 decisions settled; facts that can change an answer: 12" in out
+    assert "Nothing that is still unknown can change an answer." in out
+    assert "  initial treatment: recommended: 1 mg" in out
+    assert "UNDETERMINED" not in out
+    record = json.loads(saved.read_text())
+    assert "B12TreatmentStarted" in record["present"]
+    assert len(record["present"]) + len(record["absent"]) + len(record["measurements"]) < 15
+    again = run(capsys, "recommend", str(saved))[1]
+    assert out.endswith(again + f"\nThe record is in {saved}.\n")
+
+
+def test_what_stays_unknown_is_not_asked_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, deficient: Path
+) -> None:
+    type_in(monkeypatch, *["unknown"] * 12)
+    code, out, _ = run(capsys, "ask", str(deficient))
+    assert code == 0
+    assert out.count("unknown] unknown") == 12
+    assert "Nothing else that is still unknown can change an answer." in out
+
+
+def test_ask_says_what_it_does_not_understand_and_asks_again(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, deficient: Path
+) -> None:
+    type_in(monkeypatch, "perhaps", "no", "u", "u", "u", "30", "-1 cm", "thirty cm", "< 30 cm", "30 kg", "30 cm", "q")
+    out = run(capsys, "ask", str(deficient))[1]
+    for message in (
+        "'perhaps' is not understood; type yes, no, unknown, or stop",
+        "'30' is no value with a unit; units: cm, mm; or type unknown, or stop",
+        "a length cannot be negative",
+        "'thirty cm' is no value with a unit",
+        "only a bound is given, and it leaves open whether DistalIleumResected is > 20 cm",
+        "no unit of DistalIleumResected (found: kg; accepted: cm, mm)",
+    ):
+        assert message in out, message
+    assert out.count("length of distal ileum resected?") == 6
+
+
+def test_ask_stops_where_nothing_more_is_typed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, deficient: Path
+) -> None:
+    type_in(monkeypatch, "no")
+    code, out, err = run(capsys, "ask", str(deficient))
+    assert (code, err) == (0, "")
+    assert "Maintenance treatment: UNDETERMINED" in out
+
+
+def test_ask_overwrites_no_other_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, deficient: Path
+) -> None:
+    other = deficient.with_name("other.json")
+    other.write_text("mine")
+    code, out, err = run(capsys, "ask", str(deficient), "--save", str(other))
+    assert (code, out, other.read_text()) == (2, "", "mine")
+    assert "is there already" in err
+    type_in(monkeypatch, "stop")
+    assert run(capsys, "ask", str(deficient), "--save", str(deficient))[0] == 0
+    assert json.loads(deficient.read_text())["present"] == ["VitaminB12Deficiency"]
+    code, _, err = run(capsys, "ask", "-")
+    assert (code, "where the answers are typed" in err) == (2, True)
+
+
+def test_a_record_that_cannot_be_saved_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, deficient: Path
+) -> None:
+    type_in(monkeypatch, "stop")
+    code, _, err = run(capsys, "ask", str(deficient), "--save", str(deficient.parent / "nowhere" / "x.json"))
+    assert code == 2
+    assert "the record is not saved" in err
+
+
+def test_build(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, err = run(capsys, "build", "-o", str(tmp_path))
+    assert (code, err) == (0, "")
+    assert "MaintenanceTreatment: 729 rows by BariatricSurgery, DistalIleumResected," in out
+    assert "1165 rows in all" in out
+    (file,) = tmp_path.iterdir()
+    assert str(file) in out
+    (tmp_path / "file").write_text("")
+    code, _, err = run(capsys, "build", "-o", str(tmp_path / "file"))
+    assert (code, "the tables are not kept" in err) == (2, True)

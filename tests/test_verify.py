@@ -134,6 +134,19 @@ def test_a_gap_that_grows_is_another_gap(copy: Path) -> None:  # noqa: F811
     ]
 
 
+def test_a_rule_beyond_its_decision(copy: Path) -> None:  # noqa: F811
+    edit(copy, "rules.ttl", "b12:concerns dro:PatientForMaintenance", "b12:concerns dro:PatientWithDeficiency")
+    found = {f.rules[0]: f for f in verified(copy).unexpected if f.kind == "unconcerned"}
+    assert found.keys() == {
+        "maintenance-bariatric",
+        "maintenance-bariatric-oral",
+        "maintenance-ileal-resection",
+    }
+    bariatric = found["maintenance-bariatric"]
+    assert (bariatric.patients, bariatric.count) == ("no patient with deficiency", 8)
+    assert "VitaminB12Deficiency" in bariatric.witness["absent"]  # type: ignore[operator]
+
+
 def test_a_rule_that_never_applies(copy: Path) -> None:  # noqa: F811
     edit(
         copy,

@@ -48,9 +48,7 @@ def interview(
             for line in _settling(answer, after):
                 say(line)
             answer = after
-    say(
-        "Nothing that is still unknown can change an answer." if not left_open else "Nothing else can change an answer."
-    )
+    say(f"Nothing {'else ' if left_open else ''}that is still unknown can change an answer.")
     return answer
 
 

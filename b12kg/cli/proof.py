@@ -37,6 +37,7 @@ def lines(verification: Verification) -> Iterator[str]:
     rows, steps, questions = sums[1], sums[4], sums[5]
     yield ""
     yield f"total       {found['gap']} gaps: ways to be concerned by a decision of which the source says nothing"
+    yield f"            {found['unconcerned']} rules apply to somebody whom their decision does not concern"
     pairs = [relation for f in figures.values() for counts in f.pairs.values() for relation in counts]
     together = sum(len(f.pairs) for f in figures.values())
     kinds = ", ".join(f"{word} {count}" for word, count in sorted(Counter(pairs).items()))
