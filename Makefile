@@ -1,12 +1,13 @@
 # make demo   sets up and prints the recommendation for an example patient
 # make test   sets up and runs every check
 # make bench  measures, and writes benchmarks/RESULTS.md
+# make mutants  changes the guideline in each way that it can be wrong by one step, and counts what is noticed
 # Needs Python 3.11 or later, git and make; everything else is installed into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench wheel clean
+.PHONY: demo test bench mutants wheel clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/b12kg recommend ontology/examples/pernicious-anemia-ileal-resection.json
@@ -19,6 +20,9 @@ test: .venv/test.stamp
 
 bench: .venv/demo.stamp
 	$(BIN)/python benchmarks/reference.py
+
+mutants: .venv/test.stamp
+	$(BIN)/python -m tests.mutants
 
 wheel: .venv/test.stamp
 	$(BIN)/pip wheel -q --no-deps --wheel-dir dist .
