@@ -56,10 +56,11 @@ def audit(guideline: Guideline) -> list[Finding]:
     >>> audit(load_guideline())
     []
     """
-    return sorted({*_by_shapes(guideline.graph()), *_by_queries(guideline), *_by_reasoner(guideline)})
+    return sorted({*by_shapes(guideline.graph()), *by_queries(guideline), *_by_reasoner(guideline)})
 
 
-def _by_shapes(graph: Graph) -> Iterator[Finding]:
+def by_shapes(graph: Graph) -> Iterator[Finding]:
+    """What ``shapes/guideline.ttl`` finds in a guideline's graph."""
     from pyshacl import validate
     from rdflib import Graph, URIRef
 
@@ -73,7 +74,12 @@ def _by_shapes(graph: Graph) -> Iterator[Finding]:
         yield Finding(severity, shape, entity, path, str(found.get("value", "")), str(found["resultMessage"]))
 
 
-def _by_queries(guideline: Guideline) -> Iterator[Finding]:
+def by_queries(guideline: Guideline) -> Iterator[Finding]:
+    """What the audit queries find.
+
+    Raises:
+        InvalidGuideline: there was none to run.
+    """
     checks = [query for query in shipped("audit").values() if query.kind == "violation"]
     if not checks:
         raise InvalidGuideline([Problem("queries/audit", "there is no check to run")])

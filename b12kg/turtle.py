@@ -73,7 +73,20 @@ def load_guideline(where: str | Path | None = None) -> Guideline:
     files = _modules(folder)
     beside = [SHAPES / path.name for path in files if path.parent == ONTOLOGY]
     shapes = tuple(path for path in (SHAPES / "record.ttl", *beside, folder / "shapes.ttl") if path.is_file())
-    return _Reader(_parse(files), files, shapes, _digest(folder, files)).guideline()
+    return read_guideline(_parse(files), files=files, shapes=shapes, digest=_digest(folder, files))
+
+
+def read_guideline(graph: Graph, *, files: tuple[Path, ...], shapes: tuple[Path, ...], digest: str) -> Guideline:
+    """The guideline that a graph states; errors as of :func:`load_guideline`.
+
+    Args:
+        files: the modules that the graph was parsed from, which are read again where it is asked for later.
+        shapes: the shapes of its records.
+        digest: what it is known by.
+    """
+    guideline = _Reader(graph, files, shapes, digest).guideline()
+    vars(guideline)["_graph"] = graph  # the cached value of Guideline.graph(), which would parse the files again
+    return guideline
 
 
 def folder_of(where: str | Path | None) -> Path:

@@ -29,6 +29,7 @@ Kind = Literal[
     "unconcerned",
     "conflict",
     "dead-rule",
+    "idle-override",
     "not-monotone",
     "insufficient-question",
     "superfluous-question",
@@ -46,9 +47,9 @@ class Finding:
     Args:
         kind: gap (nothing is said to a patient whom the decision concerns), unconcerned (a rule applies
             to a patient whom its decision does not concern), conflict (rules that apply together,
-            without order or agreement), dead-rule (it never applies), not-monotone (a fact turns a
-            settled answer into another), insufficient- or superfluous-question (about ``missing``),
-            unmet (an expected finding that there is none of).
+            without order or agreement), dead-rule (it never applies), idle-override (its rules never
+            apply together), not-monotone (a fact turns a settled answer into another), insufficient- or
+            superfluous-question (about ``missing``), unmet (an expected finding that there is none of).
         rules: the rules that it is about, sorted.
         patients: whom it is about, as facts in words; the fewest that suffice.
         count: how many fully known patients these are, or rows for questions and steps.
@@ -180,6 +181,7 @@ def verify(compiled: Compiled) -> Verification:
             steps=steps,
             questions=questions,
         )
+    findings += _idle_overrides(guideline, figures)
     return Verification(guideline, figures, _with_reasons(guideline, findings))
 
 
@@ -340,6 +342,16 @@ def _roles(guideline: Guideline, decision: str) -> dict[str, Role]:
         else:
             roles[rule.name] = "corroborates only"
     return roles
+
+
+def _idle_overrides(guideline: Guideline, figures: Mapping[str, DecisionFigures]) -> Iterator[Finding]:
+    """Overrides that never act, since in no decision any patient is in the populations of both rules."""
+    for override in guideline.overrides:
+        rules = guideline.rules[override.preferred], guideline.rules[override.over]
+        one, other = sorted(rule.name for rule in rules)
+        shared = [name for name in rules[1].decisions if name in rules[0].decisions]
+        if not any((one, other) in figures[name].pairs for name in shared):
+            yield Finding("idle-override", rules[1].decisions[0], (one, other), "nobody", 0, example(guideline, {}))
 
 
 # ---- monotone ----------------------------------------------------------------------------------

@@ -195,7 +195,7 @@ def outcome_of(executable: ExecutableGuideline, record: dict[str, Any], engine: 
         return [problem.to_dict() for problem in error.problems]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_both_engines_give_the_same_json_or_the_same_problems(
     data: st.DataObject, executable: ExecutableGuideline

@@ -159,6 +159,19 @@ def test_a_rule_that_never_applies(copy: Path) -> None:  # noqa: F811
     assert ("dead-rule", "FolicAcid", ("folic-acid-after-b12",)) in kinds(verified(copy))
 
 
+def test_an_override_that_never_acts(copy: Path) -> None:  # noqa: F811
+    add(
+        copy,
+        "rules.ttl",
+        """
+dro:initial-neuro-over-initial-without-neuro a owl:NamedIndividual , b12:Override ;
+    b12:preferred dro:initial-neuro ; b12:over dro:initial-without-neuro ; b12:basis b12:editorial ;
+    b12:editorialReason "An example."@en .
+""",
+    )
+    assert kinds(verified(copy)) == {("idle-override", "InitialTreatment", ("initial-neuro", "initial-without-neuro"))}
+
+
 def test_three_rules_that_agree_in_pairs_only(tmp_path: Path) -> None:
     text = (SECOND / "guideline.ttl").read_text(encoding="utf-8")
     for name, offers in (("one", "ex:tea , ex:bed"), ("two", "ex:bed , ex:doctor"), ("three", "ex:doctor , ex:tea")):

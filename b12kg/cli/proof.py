@@ -43,7 +43,8 @@ def lines(verification: Verification) -> Iterator[str]:
     kinds = ", ".join(f"{word} {count}" for word, count in sorted(Counter(pairs).items()))
     yield f"consistent  {together} pairs of rules apply together; by patient they stand so: {kinds}"
     roles = Counter(role for f in figures.values() for role in f.roles.values())
-    yield f"live        {', '.join(f'{count} {role}' for role, count in sorted(roles.items()))}"
+    words = ", ".join(f"{count} {role}" for role, count in sorted(roles.items()))
+    yield f"live        {words}; {found['idle-override']} of {len(guideline.overrides)} overrides never act"
     yield f"monotone    {found['not-monotone']} of {steps} learned facts turned what was settled, over {rows} rows"
     wrong = found["insufficient-question"] + found["superfluous-question"]
     yield f"minimal     {wrong} of {questions} undetermined rows ask for too little or too much"
