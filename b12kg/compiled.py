@@ -22,6 +22,7 @@ from b12kg.guideline import Guideline
 from b12kg.resources import ONTOLOGY, PACKAGE, QUERIES, SHAPES, TABLES
 from b12kg.shacl import Shapes
 from b12kg.tables import Tables
+from b12kg.tabulate import build
 from b12kg.turtle import folder_of, load_guideline
 
 FORMAT = 1
@@ -76,7 +77,7 @@ def compile_guideline(folder: Path) -> Compiled:
     from b12kg.validate import compiled
 
     content = load_guideline(folder)
-    return Compiled(content, tables.build(content, partial(decide, content)), compiled(content))
+    return Compiled(content, build(content, partial(decide, content)), compiled(content))
 
 
 def file_name(folder: Path) -> str:

@@ -19,7 +19,8 @@ from b12kg.guideline import Guideline, Rule
 from b12kg.iris import B12, RDF, RDFS, XSD
 from b12kg.outcome import RuleState, RuleVerdict, Verdict
 from b12kg.record import JsonValue
-from b12kg.tables import Table, example, holds, patients
+from b12kg.tables import Table, example
+from b12kg.tabulate import holds, patients
 
 if TYPE_CHECKING:
     from rdflib import Graph

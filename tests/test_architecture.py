@@ -28,7 +28,7 @@ ROWS = {
     "facade": {"__init__"},
     "compose": {"recommend", "audit", "verify"},
     "built": {"compiled"},
-    "stages": {"records", "validate", "classify", "decide", "explain", "export"},
+    "stages": {"records", "validate", "classify", "decide", "explain", "export", "tabulate"},
     "values": {
         "record",
         "recommendation",

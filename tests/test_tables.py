@@ -27,7 +27,8 @@ from b12kg.recommend import Engine, ExecutableGuideline
 from b12kg.record import facts
 from b12kg.records import read
 from b12kg.resources import GUIDELINES
-from b12kg.tables import Table, Tables, build, example, masks
+from b12kg.tables import Table, Tables, example, masks
+from b12kg.tabulate import build
 
 SECOND = Path(__file__).parent / "guidelines" / "second"
 # Nobody has thirst and fever; hay fever is a kind of two concepts that no finding can be both of.
@@ -38,19 +39,44 @@ ex:HayFever a owl:Class , b12:Concept ; rdfs:subClassOf ex:Flu , ex:Thirst ; rdf
     skos:definition "Nobody has it."@en .
 """
 
+# Everybody has either thirst or a cold: no single fact tells two of them apart.
+EXCLUSIVE = """
+ex:WithoutThirst a owl:Class , b12:Phenotype ; rdfs:label "without thirst"@en ; owl:equivalentClass
+    [ a owl:Class ; owl:intersectionOf ( b12:Patient [ a owl:Class ; owl:complementOf
+    [ a owl:Restriction ; owl:onProperty b12:hasFinding ; owl:someValuesFrom ex:Thirst ] ] ) ] .
+ex:WithoutCold a owl:Class , b12:Phenotype ; rdfs:label "without cold"@en ; owl:equivalentClass
+    [ a owl:Class ; owl:intersectionOf ( b12:Patient [ a owl:Class ; owl:complementOf
+    [ a owl:Restriction ; owl:onProperty b12:hasFinding ; owl:someValuesFrom ex:Cold ] ] ) ] .
+ex:WithThirst owl:disjointWith ex:WithCold .
+ex:WithoutThirst owl:disjointWith ex:WithoutCold .
+"""
+
+
+def extended(folder: Path, turtle: str) -> ExecutableGuideline:
+    text = (SECOND / "guideline.ttl").read_text(encoding="utf-8")
+    (folder / "guideline.ttl").write_text(text + turtle, encoding="utf-8")
+    return b12kg.load(folder)
+
 
 @pytest.fixture(scope="session")
 def tied(tmp_path_factory: pytest.TempPathFactory) -> ExecutableGuideline:
     """A guideline that declares what cannot be together."""
-    folder = tmp_path_factory.mktemp("tied")
-    text = (SECOND / "guideline.ttl").read_text(encoding="utf-8")
-    (folder / "guideline.ttl").write_text(text + TIES, encoding="utf-8")
-    return b12kg.load(folder)
+    return extended(tmp_path_factory.mktemp("tied"), TIES)
 
 
-@pytest.fixture(scope="module", params=["droracle-2025", "second", "tied"])
-def any_guideline(request: pytest.FixtureRequest, tied: ExecutableGuideline) -> ExecutableGuideline:
-    return tied if request.param == "tied" else b12kg.load(SECOND if request.param == "second" else request.param)
+@pytest.fixture(scope="session")
+def exclusive(tmp_path_factory: pytest.TempPathFactory) -> ExecutableGuideline:
+    """A guideline in which one of two concepts is there, and never both."""
+    return extended(tmp_path_factory.mktemp("exclusive"), EXCLUSIVE)
+
+
+@pytest.fixture(scope="module", params=["droracle-2025", "second", "tied", "exclusive"])
+def any_guideline(
+    request: pytest.FixtureRequest, tied: ExecutableGuideline, exclusive: ExecutableGuideline
+) -> ExecutableGuideline:
+    if request.param in ("tied", "exclusive"):
+        return tied if request.param == "tied" else exclusive
+    return b12kg.load(SECOND if request.param == "second" else request.param)
 
 
 def patients_of(guideline: Guideline, table: Table[Any], row: int) -> ObjectIntersectionOf:
@@ -245,6 +271,12 @@ def test_a_fact_that_is_tied_is_not_asked_for_where_it_changes_nothing(tied: Exe
     assert (thirsty["status"], thirsty["missing"]) == ("not-applicable", [])
 
 
+def test_facts_that_decide_together_only(exclusive: ExecutableGuideline) -> None:
+    table = exclusive.compiled.tables.decisions["Drink"]
+    assert table.at(table.row({})).outcome.missing == ("Cold", "Thirst")
+    assert table.at(table.row({"Cold": "absent"})).outcome.recommended == ("tea",)
+
+
 @pytest.mark.parametrize(
     ("axiom", "found"),
     [
@@ -266,7 +298,7 @@ def test_other_axioms_about_patients_are_refused(tmp_path: Path, axiom: str, fou
 def test_a_decision_with_too_many_patients_is_refused_by_name(
     guideline: Guideline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("b12kg.tables.MOST_ROWS", 728)
+    monkeypatch.setattr("b12kg.tabulate.MOST_ROWS", 728)
     with pytest.raises(InvalidGuideline, match=r"MaintenanceTreatment: .*729 rows by BariatricSurgery, .*at most 728"):
         build(guideline, lambda asked: decide(guideline, asked))
 

@@ -20,7 +20,7 @@ from b12kg.compiled import Compiled
 from b12kg.decide import decide
 from b12kg.errors import InvalidGuideline
 from b12kg.recommend import ExecutableGuideline
-from b12kg.tables import build
+from b12kg.tabulate import build
 from b12kg.validate import compiled
 from b12kg.verify import verify
 from tests.cases import Case, answered, cases, differences
