@@ -99,10 +99,10 @@ def cache_folder() -> Path:
 
 
 def read(path: Path, folder: Path) -> Compiled | None:
-    """What the file holds; None where there is none, or where it is not as it was written."""
+    """What the file holds; None where there is none that can be read, or where it is not as it was written."""
     try:
         digest, _, body = path.read_bytes().partition(b"\n")
-    except FileNotFoundError:
+    except OSError:  # no file, or no permission: it is worked out as if there were none
         return None
     if digest.decode("ascii", "replace") != hashlib.sha256(body).hexdigest():
         return None
