@@ -1,6 +1,6 @@
 # make demo   sets up and prints the recommendation for an example patient
 # make test   sets up and runs every check
-# make bench  measures, and writes benchmarks/RESULTS.md
+# make bench  measures, and writes benchmarks/RESULTS.md; with Node, beside a CQL engine too
 # make mutants  changes the guideline in each way that it can be wrong by one step, and counts what is noticed
 # Needs Python 3.11 or later, git and make; everything else is installed into .venv.
 
@@ -18,8 +18,8 @@ test: .venv/test.stamp
 	$(BIN)/mypy
 	$(BIN)/pytest -q -n 2 --dist loadfile
 
-bench: .venv/demo.stamp
-	$(BIN)/python benchmarks/reference.py
+bench: .venv/bench.stamp
+	$(BIN)/python benchmarks/engines.py
 
 mutants: .venv/test.stamp
 	$(BIN)/python -m tests.mutants
@@ -41,5 +41,9 @@ wheel: .venv/test.stamp
 	$(BIN)/pip install -q --no-deps --group owlapi
 	@touch $@
 
+.venv/bench.stamp: pyproject.toml .venv/demo.stamp
+	$(BIN)/pip install -q --group bench
+	@touch $@
+
 clean:
-	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist build benchmarks/cql/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

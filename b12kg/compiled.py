@@ -10,7 +10,8 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
+import re
+import time
 import warnings
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +20,12 @@ from pathlib import Path
 from b12kg import __version__, expression, guideline, outcome, shacl, tables
 from b12kg.codec import decode, encode
 from b12kg.guideline import Guideline
-from b12kg.resources import ONTOLOGY, PACKAGE, QUERIES, SHAPES, TABLES
+from b12kg.resources import ONTOLOGY, PACKAGE, QUERIES, SHAPES, TABLES, folder_of
 from b12kg.shacl import Shapes
 from b12kg.tables import Tables
-from b12kg.tabulate import build
-from b12kg.turtle import folder_of, load_guideline
 
 FORMAT = 1
+_OURS = re.compile(r"-[0-9a-f]{32}\.json\Z")
 _KEPT = 8  # files of the cache folder; each is some hundred KB, and an edit of a guideline makes a new one
 _CLASSES = [
     class_
@@ -60,7 +60,9 @@ def load_compiled(where: str | Path | None = None) -> Compiled:
             return found
     made = compile_guideline(folder)
     try:
-        write(made, cache_folder() / name, folder)
+        if file_name(folder) == name:  # otherwise something was edited meanwhile
+            write(made, cache_folder() / name, folder)
+            _prune(cache_folder())
     except OSError as error:
         # The answers are the same; only the next process has to work them out again.
         warnings.warn(f"the tables of {made.guideline.id} are not kept: {error}", stacklevel=2)
@@ -74,6 +76,8 @@ def compile_guideline(folder: Path) -> Compiled:
         InvalidGuideline: it cannot be worked with; every reason is given.
     """
     from b12kg.decide import decide
+    from b12kg.tabulate import build
+    from b12kg.turtle import load_guideline
     from b12kg.validate import compiled
 
     content = load_guideline(folder)
@@ -122,6 +126,8 @@ def write(compiled: Compiled, path: Path, folder: Path) -> None:
     form = encode((content, compiled.tables, compiled.shapes))
     for key, paths in (("files", compiled.guideline.files), ("shapes", compiled.guideline.shapes)):
         form[key] = [_name(found, folder) for found in paths]
+    import tempfile
+
     body = json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
@@ -132,7 +138,12 @@ def write(compiled: Compiled, path: Path, folder: Path) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    for old in sorted(path.parent.glob("*.json"), key=_age)[_KEPT:]:
+
+
+def _prune(folder: Path) -> None:
+    """Remove all but the newest files of the cache folder, and what killed processes left half written."""
+    ours = [path for path in folder.glob("*.json") if _OURS.search(path.name)]
+    for old in (*sorted(ours, key=_age)[_KEPT:], *(p for p in folder.glob("*.part") if _age(p) > -time.time() + 3600)):
         old.unlink(missing_ok=True)
 
 

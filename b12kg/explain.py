@@ -24,7 +24,7 @@ def answer(guideline: Guideline, decision: str, verdict: Verdict, reasons: Reaso
 
     Args:
         verdict: what the engine found of the decision.
-        reasons: :func:`because` for this record; several rules ask about one phenotype.
+        reasons: :func:`because` for this record.
     """
     return Answer(
         verdict.outcome,
@@ -35,8 +35,8 @@ def answer(guideline: Guideline, decision: str, verdict: Verdict, reasons: Reaso
 
 def alerts(guideline: Guideline, verdicts: Mapping[str, Verdict], truth: Truths) -> Iterator[Alert]:
     """Rules that are followed, or may be, for a patient of whom the condition of their alert holds."""
-    for verdict in verdicts.values():
-        for found in verdict.rules:
+    for decision in guideline.alerting:
+        for found in verdicts[decision].rules:
             condition = guideline.rules[found.rule].alert_when
             if found.followed != "never" and condition is not None and truth(condition) == "entailed":
                 yield Alert(found.rule, found.followed, found.follow_missing)

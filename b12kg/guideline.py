@@ -253,6 +253,13 @@ class Bin:
     restrictions: tuple[FacetRestriction, ...]
     label: str
 
+    def patients(self, quantity: str) -> ClassExpression:
+        """The patients of whom the quantity lies in the range; one number is a value and no range (classify.py)."""
+        values = {bound.value for bound in self.restrictions}
+        if len(self.restrictions) == 2 and len(values) == 1:
+            return DataHasValue(quantity, values.pop())
+        return DataSomeValuesFrom(quantity, self.restrictions)
+
 
 @dataclass(frozen=True, eq=False)
 class Guideline:
@@ -328,6 +335,11 @@ class Guideline:
     @cached_property
     def _leaves(self) -> dict[str, tuple[Leaf, ...]]:
         return {name: tuple(dict.fromkeys(leaves(p.expression))) for name, p in self.phenotypes.items()}
+
+    @cached_property
+    def alerting(self) -> tuple[str, ...]:
+        """The decisions that have a rule which raises an alert, in their order."""
+        return tuple(name for name in self.decisions if any(rule.alert_when for rule in self.rules_of(name)))
 
     def arguments_about(self, decision: str) -> tuple[Argument, ...]:
         """The arguments for or against offers of a decision, with no other offers than these."""

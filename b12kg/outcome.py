@@ -15,7 +15,6 @@ from typing import Literal
 from b12kg.expression import (
     ClassExpression,
     DataHasValue,
-    DataSomeValuesFrom,
     ObjectComplementOf,
     ObjectIntersectionOf,
     ObjectSomeValuesFrom,
@@ -154,7 +153,7 @@ def values_of(guideline: Guideline, feature: str) -> list[tuple[str, ClassExpres
         elsewhere = ObjectComplementOf(ObjectUnionOf(tuple(named)) if len(named) > 1 else named[0])
         return [*zip(guideline.codes_of_jurisdiction(), named, strict=True), ("elsewhere", elsewhere)]
     if feature in guideline.quantities:
-        return [(bin_.label, DataSomeValuesFrom(feature, bin_.restrictions)) for bin_ in guideline.bins_of(feature)]
+        return [(bin_.label, bin_.patients(feature)) for bin_ in guideline.bins_of(feature)]
     present = ObjectSomeValuesFrom(feature)
     return [("present", present), ("absent", ObjectComplementOf(present))]
 

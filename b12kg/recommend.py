@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -17,7 +17,7 @@ from b12kg.errors import InvalidRecord, Problem, UsageError
 from b12kg.explain import Truths, alerts, answer, because, unused
 from b12kg.guideline import Guideline
 from b12kg.outcome import Ending, Filling, Verdict
-from b12kg.recommendation import Recommendation
+from b12kg.recommendation import Fact, Recommendation
 from b12kg.record import Record, facts
 from b12kg.records import read
 from b12kg.shacl import Shapes
@@ -125,7 +125,13 @@ def recommend(
     known = facts(record, guideline)
     place = tables.place(known)
     verdicts, truth = _looked_up(tables, place) if engine == "table" else _worked_out(guideline, record)
-    reasons = cache(partial(because, guideline, known, truth))
+    found: dict[str, tuple[Fact, ...]] = {}
+
+    def reasons(phenotype: str) -> tuple[Fact, ...]:
+        if phenotype not in found:  # several rules are about one phenotype
+            found[phenotype] = because(guideline, known, truth, phenotype)
+        return found[phenotype]
+
     return Recommendation(
         guideline=guideline,
         record=record,

@@ -7,7 +7,7 @@ what was found over every filling of what is unknown. How that is found is for t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -233,18 +233,23 @@ class Place:
 # ---- examples ----------------------------------------------------------------------------------
 
 
-def example(guideline: Guideline, known: Mapping[str, str]) -> dict[str, JsonValue]:
+def example(
+    guideline: Guideline, known: Mapping[str, str], accept: Callable[[str, Decimal], bool] = lambda *_: True
+) -> dict[str, JsonValue]:
     """A record, in the JSON format, of a patient of whom just these features are known.
 
     Args:
         known: feature -> its value in words, as :meth:`Table.known` gives them.
+        accept: whether a record may state a number of a quantity; where none of those that are tried
+            is accepted, the first stands.
     """
     measurements: list[JsonValue] = []
     for name in known:
         if name in guideline.quantities:
             (bin_,) = (bin_ for bin_ in guideline.bins_of(name) if bin_.label == known[name])
-            value = json_number(_number_in(bin_))
-            measurements.append({"of": name, "value": value, "unit": guideline.quantities[name].unit})
+            numbers = [*_numbers_in(bin_)]
+            number = next((number for number in numbers if accept(name, number)), numbers[0])
+            measurements.append({"of": name, "value": json_number(number), "unit": guideline.quantities[name].unit})
     record: dict[str, JsonValue] = {
         "id": "urn:example:patient",
         "asOf": guideline.last_updated,
@@ -259,17 +264,17 @@ def example(guideline: Guideline, known: Mapping[str, str]) -> dict[str, JsonVal
     return record
 
 
-def _number_in(bin_: Bin) -> Decimal:
-    """A number of a range: a bound that belongs to it, or one between its bounds or just beyond its only one."""
+def _numbers_in(bin_: Bin) -> Iterator[Decimal]:
+    """Some numbers of a range: bounds that belong to it, one between its bounds, those beyond the only one."""
     low, high = (
-        next((bound for bound in bin_.restrictions if bound.facet.startswith(side)), None) for side in ("min", "max")
+        next((bound.value for bound in bin_.restrictions if bound.facet.startswith(side)), None)
+        for side in ("min", "max")
     )
-    for bound in (low, high):
-        if bound is not None and bound.facet.endswith("Inclusive"):
-            return bound.value
+    tried = [bound.value for bound in bin_.restrictions]
     if low is not None and high is not None:
-        return (low.value + high.value) / 2
-    if low is not None:
-        return low.value + 1
-    # Half of an upper bound is still a possible value of what cannot be negative.
-    return Decimal(0) if high is None else high.value / 2 if high.value > 0 else high.value - 1
+        tried.append((low + high) / 2)
+    for step in (Decimal(1), Decimal("0.1"), Decimal("0.01")):
+        tried += [low + step] if low is not None else []
+        tried += [high / 2, high - step] if high is not None else []
+    tried += [Decimal(0)]
+    return (number for number in tried if all(bound.holds(number) for bound in bin_.restrictions))

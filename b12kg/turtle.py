@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, get_args
 
-from b12kg.errors import InvalidGuideline, Problem, UnsupportedConstruct, UsageError
+from b12kg.errors import InvalidGuideline, Problem, UnsupportedConstruct
 from b12kg.expression import (
     Class,
     ClassExpression,
@@ -48,11 +48,14 @@ from b12kg.guideline import (
     TreatmentStatus,
 )
 from b12kg.iris import B12, DCTERMS, OA, OWL, PAV, PROV, RDF, RDFS, SKOS, XSD, name_of
-from b12kg.resources import GUIDELINES, ONTOLOGY, QUERIES, SHAPES
+from b12kg.resources import ONTOLOGY, QUERIES, SHAPES, folder_of
 
 if TYPE_CHECKING:
     from rdflib import Graph
     from rdflib.term import Node
+
+
+_CONSTRUCTORS = {OWL + name for name in ("intersectionOf", "unionOf", "complementOf", "onProperty")}
 
 
 def load_guideline(where: str | Path | None = None) -> Guideline:
@@ -87,19 +90,6 @@ def read_guideline(graph: Graph, *, files: tuple[Path, ...], shapes: tuple[Path,
     guideline = _Reader(graph, files, shapes, digest).guideline()
     vars(guideline)["_graph"] = graph  # the cached value of Guideline.graph(), which would parse the files again
     return guideline
-
-
-def folder_of(where: str | Path | None) -> Path:
-    """The folder of a guideline; arguments and errors as of :func:`load_guideline`."""
-    shipped = sorted(path.name for path in GUIDELINES.iterdir() if path.is_dir())
-    if where is None:
-        if len(shipped) != 1:
-            raise UsageError(f"name one of the guidelines: {', '.join(shipped)}")
-        return GUIDELINES / shipped[0]
-    for folder in (Path(where), GUIDELINES / where):
-        if folder.is_dir() and any(folder.glob("*.ttl")):
-            return folder
-    raise UsageError(f"no folder of Turtle at {str(where)!r}, and no such guideline is shipped: {', '.join(shipped)}")
 
 
 def _modules(folder: Path) -> tuple[Path, ...]:
@@ -566,6 +556,11 @@ class _Reader:
 
         if str(node) == B12 + "Patient":
             return Class(str(node))
+        constructors = [p for p in map(str, self.graph.predicates(node)) if p in _CONSTRUCTORS]
+        if len(constructors) > 1:
+            what = ", ".join(sorted(name_of(p.replace("#", "/")) for p in constructors))
+            message = "several constructs in one class expression"
+            raise UnsupportedConstruct([Problem(name_of(str(owner)), message, what, "one")])
         for property_, make in ((OWL + "intersectionOf", ObjectIntersectionOf), (OWL + "unionOf", ObjectUnionOf)):
             for operands in self.graph.objects(node, _uri(property_)):
                 return make(tuple(below(operand) for operand in self.graph.items(operands)))
@@ -607,4 +602,10 @@ class _Reader:
                 if not known:
                     raise UnsupportedConstruct([Problem(name_of(str(datatype)), "unsupported facet", str(property_))])
                 found.append(FacetRestriction(known[0], Decimal(str(value))))
+        low = {bound.value for bound in found if bound.facet == "minInclusive"}
+        if low & {bound.value for bound in found if bound.facet == "maxInclusive"}:
+            # HermiT 1.3.8 finds numbers outside a range from a number to itself to be in it.
+            raise UnsupportedConstruct(
+                [Problem(name_of(str(datatype)), "a threshold of one number", str(low.pop()), "a range")]
+            )
         return tuple(sorted(found, key=lambda bound: (bound.facet, bound.value)))

@@ -13,7 +13,6 @@ from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote
 
 from b12kg.errors import InvalidGuideline, Problem
 from b12kg.guideline import Guideline
@@ -69,6 +68,8 @@ _ORDER = ("present", "absent", "measurements", "treatments", "outsideSource")
 
 
 def _by_pyshacl(guideline: Guideline, nodes: Nodes) -> list[Result]:
+    from urllib.parse import unquote
+
     from pyshacl import validate as shacl
     from rdflib import RDF, SH, URIRef
 
@@ -223,6 +224,8 @@ def _kinds(guideline: Guideline) -> Nodes:
 
 def graph_of(nodes: Nodes) -> Graph:
     """The same as RDF."""
+    from urllib.parse import quote
+
     from rdflib import Graph, Literal, URIRef
 
     def node(name: str) -> URIRef:

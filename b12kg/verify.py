@@ -11,16 +11,19 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from b12kg.compiled import Compiled
 from b12kg.guideline import Guideline, Rule
 from b12kg.iris import B12, RDF, RDFS, XSD
-from b12kg.outcome import RuleState, RuleVerdict, Verdict
-from b12kg.record import JsonValue
-from b12kg.tables import Table, example
+from b12kg.outcome import Verdict
+from b12kg.record import JsonValue, Measurement, Record
+from b12kg.tables import Masks, Table, bits, example, masks
 from b12kg.tabulate import holds, patients
+from b12kg.validate import validate
 
 if TYPE_CHECKING:
     from rdflib import Graph
@@ -37,8 +40,10 @@ Kind = Literal[
     "unmet",
 ]
 Role = Literal["decides", "adds an alternative only", "corroborates only", "never applies"]
-Relation = Literal["agree", "ordered", "permission", "conflict"]
+Relation = Literal["agree", "ordered", "overridden by a third", "permission", "conflict"]
 Rows = Table[Verdict]
+# A record of a patient of whom just these features are known.
+Show = Callable[[Mapping[str, str]], Mapping[str, JsonValue]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,19 +163,20 @@ def verify(compiled: Compiled) -> Verification:
     ()
     """
     guideline = compiled.guideline
+    show: Show = partial(example, guideline, accept=partial(_accepted, compiled))
     figures, findings = {}, list[Finding]()
     for name, table in compiled.tables.decisions.items():
-        findings += _gaps(guideline, name, table)
-        findings += _unconcerned(guideline, name, table)
-        findings += _conflicts(guideline, name, table)
+        findings += _gaps(guideline, name, table, show)
+        findings += _unconcerned(guideline, name, table, show)
+        findings += _conflicts(guideline, name, table, show)
         roles = _roles(guideline, name)
         findings += (
-            Finding("dead-rule", name, (rule,), "anybody", 0, example(guideline, {}))
+            Finding("dead-rule", name, (rule,), "anybody", 0, show({}))
             for rule, role in roles.items()
             if role == "never applies"
         )
-        steps, not_monotone = _monotone(guideline, name, table)
-        questions, wrong = _questions(guideline, name, table)
+        steps, not_monotone = _monotone(guideline, name, table, show)
+        questions, wrong = _questions(guideline, name, table, show)
         findings += [*not_monotone, *wrong]
         figures[name] = DecisionFigures(
             rows=len(table.codes),
@@ -182,11 +188,20 @@ def verify(compiled: Compiled) -> Verification:
             steps=steps,
             questions=questions,
         )
-    findings += _idle_overrides(guideline, figures)
-    return Verification(guideline, figures, _with_reasons(guideline, findings))
+    findings += _idle_overrides(guideline, figures, show)
+    return Verification(guideline, figures, _with_reasons(guideline, findings, show))
 
 
-def _with_reasons(guideline: Guideline, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+def _accepted(compiled: Compiled, quantity: str, value: Decimal) -> bool:
+    """Whether a record may state this value of a quantity, in the canonical unit."""
+    guideline = compiled.guideline
+    unit = guideline.quantities[quantity].unit
+    measurement = Measurement(quantity, value, unit, value, "measurements[0]")
+    record = Record("urn:example:patient", date.fromisoformat(guideline.last_updated), measurements=(measurement,))
+    return not any(problem.severity == "error" for problem in validate(record, guideline, compiled.shapes))
+
+
+def _with_reasons(guideline: Guideline, findings: Sequence[Finding], show: Show) -> tuple[Finding, ...]:
     """The findings with the reason of each that is expected, and the expectations that are not met."""
     expected = {(e.kind, e.decision, e.rules, e.patients): e for e in guideline.expected}
     explained = []
@@ -194,8 +209,7 @@ def _with_reasons(guideline: Guideline, findings: Sequence[Finding]) -> tuple[Fi
         found = expected.pop((finding.kind, finding.decision, finding.rules, finding.patients), None)
         explained.append(replace(finding, expected=found.reason if found else None))
     explained += (
-        Finding("unmet", e.decision, e.rules, f"{e.kind}: {e.patients}", 0, example(guideline, {}))
-        for e in expected.values()
+        Finding("unmet", e.decision, e.rules, f"{e.kind}: {e.patients}", 0, show({})) for e in expected.values()
     )
     return tuple(explained)
 
@@ -217,12 +231,12 @@ def in_words(known: Mapping[str, str]) -> str:
 # ---- total -------------------------------------------------------------------------------------
 
 
-def _gaps(guideline: Guideline, decision: str, table: Rows) -> Iterator[Finding]:
+def _gaps(guideline: Guideline, decision: str, table: Rows, show: Show) -> Iterator[Finding]:
     """Patients whom the decision concerns, and to whom no rule applies: each by the fewest facts that say so."""
-    yield from _fewest(guideline, decision, table, "gap", (), lambda verdict: verdict.outcome.source_silent)
+    yield from _fewest(decision, table, show, "gap", (), lambda verdict: verdict.outcome.source_silent)
 
 
-def _unconcerned(guideline: Guideline, decision: str, table: Rows) -> Iterator[Finding]:
+def _unconcerned(guideline: Guideline, decision: str, table: Rows, show: Show) -> Iterator[Finding]:
     """Patients to whom a rule applies though its decision does not concern them: one of the two is wrong."""
     concerns = guideline.phenotypes[guideline.decisions[decision].concerns].expression
     for rule in guideline.rules_of(decision):
@@ -233,15 +247,15 @@ def _unconcerned(guideline: Guideline, decision: str, table: Rows) -> Iterator[F
             and any(found.rule == rule.name and found.certain for found in verdict.rules)
         ]
         if rows:
-            known = table.known(max(rows))
+            known = table.known(min(rows, key=partial(_conditions, table)))
             words = f"no {guideline.phenotypes[guideline.decisions[decision].concerns].label}"
-            yield Finding("unconcerned", decision, (rule.name,), words, len(rows), example(guideline, known))
+            yield Finding("unconcerned", decision, (rule.name,), words, len(rows), show(known))
 
 
 def _fewest(
-    guideline: Guideline,
     decision: str,
     table: Rows,
+    show: Show,
     kind: Kind,
     rules: tuple[str, ...],
     concerned: Callable[[Verdict], bool],
@@ -258,15 +272,19 @@ def _fewest(
     for row, people in sorted(ways.items()):
         # By the kinds of concepts, other words can say the same of some of these patients.
         if not any(people < others for others in ways.values()):
-            # The last of them, since values are counted from present to absent, has the fewest conditions.
-            witness = example(guideline, table.known(max(people)))
+            witness = show(table.known(min(people, key=partial(_conditions, table))))
             yield Finding(kind, decision, rules, in_words(table.known(row)), len(people), witness)
+
+
+def _conditions(table: Rows, row: int) -> tuple[int, int]:
+    """For sorting by how many concepts are present, so that a witness has as few as can be."""
+    return sum(value == "present" for value in table.known(row).values()), row
 
 
 # ---- consistent --------------------------------------------------------------------------------
 
 
-def _conflicts(guideline: Guideline, decision: str, table: Rows) -> Iterator[Finding]:
+def _conflicts(guideline: Guideline, decision: str, table: Rows, show: Show) -> Iterator[Finding]:
     """The smallest sets of rules that are followed together by some patient, and agree on no offer."""
     sets = {rules for _, verdict in _fully_known(table) for rules in _disagreeing(guideline, verdict)}
 
@@ -274,7 +292,7 @@ def _conflicts(guideline: Guideline, decision: str, table: Rows) -> Iterator[Fin
         return all(rule.followed == "certain" for rule in verdict.rules if rule.rule in rules)
 
     for rules in sorted(sets):
-        yield from _fewest(guideline, decision, table, "conflict", rules, partial(followed, rules))
+        yield from _fewest(decision, table, show, "conflict", rules, partial(followed, rules))
 
 
 def _disagreeing(guideline: Guideline, verdict: Verdict) -> list[tuple[str, ...]]:
@@ -303,12 +321,15 @@ def _agree(guideline: Guideline, rules: Sequence[Rule]) -> bool:
 def _pairs(guideline: Guideline, decision: str, table: Rows) -> dict[tuple[str, str], dict[Relation, int]]:
     """For each two rules that can apply together, how they stand to each other, in how many patients."""
     found: dict[tuple[str, str], Counter[Relation]] = {}
+    edges = {frozenset((override.preferred, override.over)) for override in guideline.overrides}
     for _, verdict in _fully_known(table):
         applying = [rule for rule in verdict.rules if rule.certain]
         for pair in itertools.combinations(applying, 2):
             one, other = (guideline.rules[rule.rule] for rule in pair)
             relation: Relation = (
                 "ordered"
+                if {one.name, other.name} in edges
+                else "overridden by a third"
                 if any(rule.state == "overridden" for rule in pair)
                 else "permission"
                 if one.merely_permits or other.merely_permits
@@ -345,25 +366,17 @@ def _roles(guideline: Guideline, decision: str) -> dict[str, Role]:
     return roles
 
 
-def _idle_overrides(guideline: Guideline, figures: Mapping[str, DecisionFigures]) -> Iterator[Finding]:
+def _idle_overrides(guideline: Guideline, figures: Mapping[str, DecisionFigures], show: Show) -> Iterator[Finding]:
     """Overrides that never act, since in no decision any patient is in the populations of both rules."""
     for override in guideline.overrides:
         rules = guideline.rules[override.preferred], guideline.rules[override.over]
         one, other = sorted(rule.name for rule in rules)
         shared = [name for name in rules[1].decisions if name in rules[0].decisions]
         if not any((one, other) in figures[name].pairs for name in shared):
-            yield Finding("idle-override", rules[1].decisions[0], (one, other), "nobody", 0, example(guideline, {}))
+            yield Finding("idle-override", rules[1].decisions[0], (one, other), "nobody", 0, show({}))
 
 
 # ---- monotone ----------------------------------------------------------------------------------
-
-# What the state of a rule can become when a fact is learned.
-_LEADS_TO: dict[RuleState, set[RuleState]] = {
-    "applies": {"applies", "overridden"},
-    "overridden": {"overridden", "excluded"},
-    "excluded": {"excluded"},
-    "unknown": {"applies", "overridden", "excluded", "unknown"},
-}
 
 
 def _learned(table: Rows, known: Mapping[str, str]) -> Iterator[int]:
@@ -376,27 +389,32 @@ def _learned(table: Rows, known: Mapping[str, str]) -> Iterator[int]:
                     yield row
 
 
-def _monotone(guideline: Guideline, decision: str, table: Rows) -> tuple[int, list[Finding]]:
+def _monotone(guideline: Guideline, decision: str, table: Rows, show: Show) -> tuple[int, list[Finding]]:
     """Whether learning one more fact leaves every settled answer as it is; the steps, and those that do not."""
     steps, turned = 0, list[tuple[int, tuple[str, ...]]]()
+    names = [rule.name for rule in guideline.rules_of(decision)]
     for row, before in table.rows():
         for learned in _learned(table, table.known(row)):
             steps += 1
             after = table.at(learned)
-            rules = tuple(
-                one.rule
-                for one, other in zip(before.rules, after.rules, strict=True)
-                if other.state not in _LEADS_TO[one.state] or _forgets(one, other)
-            )
+            taken_back = _taken_back(before, after, masks(table, row), masks(table, learned))
             settled = before.outcome.status != "undetermined"
-            if rules or (settled and before.outcome.key != after.outcome.key) or _drops(before, after):
-                turned.append((row, rules))
-    return steps, _by_row(guideline, decision, table, "not-monotone", turned)
+            if taken_back or (settled and before.outcome.key != after.outcome.key) or _drops(before, after):
+                turned.append((row, tuple(name for place, name in enumerate(names) if taken_back >> place & 1)))
+    return steps, _by_row(decision, table, show, "not-monotone", turned)
 
 
-def _forgets(before: RuleVerdict, after: RuleVerdict) -> bool:
-    """Whether what was certain of a rule no longer is."""
-    return before.certain and not after.certain
+def _taken_back(before: Verdict, after: Verdict, was: Masks | None, now: Masks | None) -> int:
+    """The rules, as bits, of which something that was found no longer holds."""
+    if was is None or now is None:
+        raise ValueError("a row that nobody can be in has no states")
+    certain = bits(one.certain and not other.certain for one, other in zip(before.rules, after.rules, strict=True))
+    return (
+        certain
+        | was.excluded & ~now.excluded
+        | was.applies & ~(now.applies | now.overridden)
+        | was.overridden & ~(now.overridden | now.excluded)
+    )
 
 
 def _drops(before: Verdict, after: Verdict) -> bool:
@@ -409,20 +427,20 @@ def _drops(before: Verdict, after: Verdict) -> bool:
 
 
 def _by_row(
-    guideline: Guideline, decision: str, table: Rows, kind: Kind, rows: Sequence[tuple[int, tuple[str, ...]]]
+    decision: str, table: Rows, show: Show, kind: Kind, rows: Sequence[tuple[int, tuple[str, ...]]]
 ) -> list[Finding]:
     """One finding for all the rows of a kind; the first is its witness."""
     if not rows:
         return []
     known = table.known(rows[0][0])
     rules = tuple(sorted({rule for _, some in rows for rule in some}))
-    return [Finding(kind, decision, rules, in_words(known), len(rows), example(guideline, known))]
+    return [Finding(kind, decision, rules, in_words(known), len(rows), show(known))]
 
 
 # ---- minimal questions -------------------------------------------------------------------------
 
 
-def _questions(guideline: Guideline, decision: str, table: Rows) -> tuple[int, list[Finding]]:
+def _questions(guideline: Guideline, decision: str, table: Rows, show: Show) -> tuple[int, list[Finding]]:
     """Whether the missing facts settle each undetermined row, and none of them could be left out."""
     asked, insufficient, superfluous = 0, list[tuple[int, tuple[str, ...]]](), list[tuple[int, tuple[str, ...]]]()
     for row, verdict in table.rows():
@@ -435,8 +453,8 @@ def _questions(guideline: Guideline, decision: str, table: Rows) -> tuple[int, l
         if any(_settles(table, row, [other for other in missing if other != one]) for one in missing):
             superfluous.append((row, ()))
     return asked, [
-        *_by_row(guideline, decision, table, "insufficient-question", insufficient),
-        *_by_row(guideline, decision, table, "superfluous-question", superfluous),
+        *_by_row(decision, table, show, "insufficient-question", insufficient),
+        *_by_row(decision, table, show, "superfluous-question", superfluous),
     ]
 
 

@@ -388,7 +388,22 @@ def test_what_stays_unknown_is_not_asked_again(
 def test_ask_says_what_it_does_not_understand_and_asks_again(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, deficient: Path
 ) -> None:
-    type_in(monkeypatch, "perhaps", "no", "u", "u", "u", "30", "-1 cm", "thirty cm", "< 30 cm", "30 kg", "30 cm", "q")
+    type_in(
+        monkeypatch,
+        "perhaps",
+        "no",
+        "u",
+        "u",
+        "u",
+        "30",
+        "-1 cm",
+        "thirty cm",
+        "< 30 cm",
+        "30 kg",
+        f"{'9' * 5000} cm",
+        "30 cm",
+        "q",
+    )
     out = run(capsys, "ask", str(deficient))[1]
     for message in (
         "'perhaps' is not understood; type yes, no, unknown, or stop",
@@ -397,9 +412,10 @@ def test_ask_says_what_it_does_not_understand_and_asks_again(
         "'thirty cm' is no value with a unit",
         "only a bound is given, and it leaves open whether DistalIleumResected is > 20 cm",
         "no unit of DistalIleumResected (found: kg; accepted: cm, mm)",
+        f"'{'9' * 60}' is no value with a unit",
     ):
         assert message in out, message
-    assert out.count("length of distal ileum resected?") == 6
+    assert out.count("length of distal ileum resected?") == 7
 
 
 def test_ask_stops_where_nothing_more_is_typed(
@@ -426,13 +442,13 @@ def test_ask_overwrites_no_other_file(
     assert (code, "where the answers are typed" in err) == (2, True)
 
 
-def test_a_record_that_cannot_be_saved_is_said(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, deficient: Path
+def test_a_record_that_cannot_be_saved_is_said_before_anything_is_asked(
+    capsys: pytest.CaptureFixture[str], deficient: Path
 ) -> None:
-    type_in(monkeypatch, "stop")
-    code, _, err = run(capsys, "ask", str(deficient), "--save", str(deficient.parent / "nowhere" / "x.json"))
+    code, out, err = run(capsys, "ask", str(deficient), "--save", str(deficient.parent / "nowhere" / "x.json"))
     assert code == 2
-    assert "the record is not saved" in err
+    assert "there is no folder" in err
+    assert "[yes, no, unknown]" not in out
 
 
 def test_build(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

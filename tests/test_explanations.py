@@ -30,33 +30,55 @@ def answer(executable: ExecutableGuideline, engine: Engine = "table", **stated: 
 # ---- what if -----------------------------------------------------------------------------------
 
 
-def every_change(executable: ExecutableGuideline, decision: str, known: Facts) -> Iterator[tuple[ChangeSet, Any]]:
-    """Every way to change or add facts about a decision's features, with the outcome: no table is looked into."""
+def every_change(
+    executable: ExecutableGuideline, decision: str, stated: Facts, closed: Facts
+) -> Iterator[tuple[ChangeSet, Any]]:
+    """Every way to change a record by facts about a decision's features, with the outcome: no table is looked into.
+
+    Args:
+        stated: what the record states; ``closed`` what is known of the features by it.
+    """
     features = executable.compiled.tables.decisions[decision].features
-    for values in itertools.product(*((None, *feature.values) for feature in features)):
-        then = {f.name: value for f, value in zip(features, values, strict=True) if value is not None}
-        if known.keys() <= then.keys():
-            record = example(executable.content, then)
-            if executable.validate(record):
-                continue
+    options = [(None, *(value for value in f.values if value != closed.get(f.name))) for f in features]
+    for values in itertools.product(*options):
+        after = {f.name: value for f, value in zip(features, values, strict=True) if value is not None}
+        record = example(executable.content, {**stated, **after})
+        if after and not executable.validate(record):
             outcome = executable.recommend(record).decisions[decision].outcome
-            changes = tuple(Change(n, known.get(n), value) for n, value in then.items() if known.get(n) != value)
-            yield changes, outcome
+            yield tuple(Change(name, closed.get(name), value) for name, value in after.items()), outcome
 
 
-@pytest.mark.parametrize("decision", ["InitialTreatment", "Preparation", "FolicAcid", "PregnancyPlanningMonitoring"])
-def test_what_if_finds_each_smallest_set_and_no_other(executable: ExecutableGuideline, decision: str) -> None:
-    table = executable.compiled.tables.decisions[decision]
-    rows = [row for row, _ in table.rows()][::5]
-    assert rows
+@pytest.mark.parametrize("immutable", [True, False])
+@pytest.mark.parametrize(
+    ("decision", "each"),
+    [
+        ("InitialTreatment", 5),
+        ("MaintenanceTreatment", 120),
+        ("Preparation", 5),
+        ("FolicAcid", 1),
+        ("ResponseReview", 60),
+    ],
+)
+def test_what_if_finds_each_smallest_set_and_no_other(
+    executable: ExecutableGuideline, decision: str, each: int, immutable: bool
+) -> None:
+    table, content = executable.compiled.tables.decisions[decision], executable.content
+    stays = {name for name, concept in content.concepts.items() if concept.immutable}
+    stays |= {name for name, quantity in content.quantities.items() if quantity.immutable}
+    rows = [row for row, _ in table.rows()][::each]
+    assert len(rows) > 3
     for row in rows:
         known = table.known(row)
-        found = executable.recommend(example(executable.content, known)).what_if(decision, immutable=True)[decision]
+        first = executable.recommend(example(content, known))
+        found = first.what_if(decision, immutable=immutable)[decision]
         now = table.at(row).outcome
-        # What the facts entail is known as well; the search starts from there.
-        closed = table.known(executable.recommend(example(executable.content, known)).place.decisions[decision])
+        # What the facts entail is known as well.
+        closed = table.known(first.place.decisions[decision])
         expected: dict[PossibleOutcome, set[ChangeSet]] = {}
-        for changes, outcome in every_change(executable, decision, closed):
+        for changes, outcome in every_change(executable, decision, known, closed):
+            fixed = any(c.of in stays and c.before not in (None, "absent") for c in changes)
+            if fixed and not immutable:
+                continue
             if outcome.status != "undetermined" and outcome.key != now.key:
                 sets = expected.setdefault(PossibleOutcome(*outcome.key), set())
                 fewest = min(map(len, sets), default=len(changes))
@@ -68,17 +90,17 @@ def test_what_if_finds_each_smallest_set_and_no_other(executable: ExecutableGuid
 
 
 def changed(recommendation: Recommendation, changes: ChangeSet) -> dict[str, Any]:
-    """The record with changes made to what it states and entails."""
-    content = recommendation.guideline
-    concepts = {n: "present" if p else "absent" for n, (p, _) in recommendation.facts.concepts.items()}
-    concepts |= {change.of: change.after for change in changes if change.of in content.concepts}
-    others = {change.of: change.after for change in changes if change.of not in content.concepts}
-    measured = {m.of: m for m in recommendation.facts.measurements.values() if m.of not in others}
-    record: Any = example(content, concepts | others)
-    record["measurements"] += [{"of": m.of, "value": float(m.value), "unit": m.unit} for m in measured.values()]
-    if recommendation.record.jurisdiction is not None:
-        record.setdefault("jurisdiction", recommendation.record.jurisdiction)
-    return {**record, "asOf": "2026-01-15"}
+    """The record with just these changes made to what it states."""
+    content, record = recommendation.guideline, recommendation.record
+    after = {change.of: change.after for change in changes}
+    stated = {s.of: "present" if s.present else "absent" for s in record.statements} | after
+    form: Any = example(content, {name: value for name, value in stated.items() if name in content.concepts} | after)
+    form["measurements"] += [
+        {"of": m.of, "value": float(m.value), "unit": m.unit} for m in record.measurements if m.of not in after
+    ]
+    if record.jurisdiction is not None:
+        form.setdefault("jurisdiction", record.jurisdiction)
+    return {**form, "asOf": "2026-01-15"}
 
 
 RECORDS: tuple[dict[str, Any], ...] = (
@@ -139,6 +161,23 @@ def test_a_change_takes_along_what_the_record_states_besides(executable: Executa
     together = [{change.of: change.after for change in changes} for changes in found.changes]
     assert {"VitaminB12Deficiency": "absent", "PerniciousAnemia": "absent"} in together
     assert {"VitaminB12Deficiency": "absent"} not in together
+
+
+def test_what_only_followed_from_a_fact_that_is_gone_is_unknown(executable: ExecutableGuideline) -> None:
+    """Without pernicious anaemia nothing says that there is a deficiency: it has to be stated too."""
+    ileum = [{"of": "DistalIleumResected", "value": 0, "unit": "cm"}]
+    stated: dict[str, Any] = {
+        "present": ["PerniciousAnemia", "NeurologicalInvolvement"],
+        "absent": ["BariatricSurgery"],
+    }
+    decision = "MaintenanceTreatment"
+    found = answer(executable, **stated, measurements=ileum).what_if(decision)[decision]
+    of = {w.outcome.recommended: [{c.of for c in changes} for changes in w.changes] for w in found}
+    assert ("im-1mg-every-2-months",) not in of
+    stated["present"].append("VitaminB12Deficiency")
+    found = answer(executable, **stated, measurements=ileum).what_if(decision)[decision]
+    of = {w.outcome.recommended: [{c.of for c in changes} for changes in w.changes] for w in found}
+    assert of["im-1mg-every-2-months",] == [{"PerniciousAnemia"}]
 
 
 def test_what_is_tied_to_a_change_is_changed_with_it(tied: ExecutableGuideline) -> None:  # noqa: F811
@@ -246,6 +285,14 @@ def test_what_would_let_an_offer_through_does(executable: ExecutableGuideline) -
     assert tried > 10
 
 
+def test_a_rule_that_refines_an_offer_is_named_before_those_that_disagree() -> None:
+    second = b12kg.load(Path(__file__).parent / "guidelines" / "second")
+    fever: dict[str, Any] = {"measurements": [{"of": "Temperature", "value": 38, "unit": "Cel"}]}
+    (contrast,) = answer(second, present=["Flu"], **fever).why_not("Care", offer="tea")["Care"]
+    (hindrance,) = contrast.hindrances
+    assert (hindrance.kind, hindrance.by) == ("refined", (("flu-sage", None),))
+
+
 # ---- forms -------------------------------------------------------------------------------------
 
 
@@ -297,7 +344,7 @@ def test_the_words(executable: ExecutableGuideline) -> None:
         "Review status of the source: content is pending human review.",
         "Why not 1 mg intramuscularly once every 2 months",
         "maintenance-neuro does not apply: neurological involvement absent (absent[0]).",
-        "maintenance-standard is overridden by maintenance-pernicious-anemia (narrower-population).",
+        "maintenance-standard is overridden by maintenance-pernicious-anemia (narrower-population); by what",
         "It would be recommended if length of distal ileum resected (DistalIleumResected) were > 20 cm (unknown now).",
         "oral-by-preference depends on what is unknown: preference for oral treatment (PrefersOralTreatment).",
         "were absent (now present)",

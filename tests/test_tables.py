@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -30,6 +31,7 @@ from b12kg.resources import GUIDELINES
 from b12kg.tables import Table, Tables, example, masks
 from b12kg.tabulate import build
 
+ROOT = Path(__file__).parents[1]
 SECOND = Path(__file__).parent / "guidelines" / "second"
 # Nobody has thirst and fever; hay fever is a kind of two concepts that no finding can be both of.
 TIES = """
@@ -52,6 +54,19 @@ ex:WithoutThirst owl:disjointWith ex:WithoutCold .
 """
 
 
+# Two thresholds at one number, one with it and one without: a range of one number lies between.
+AT_ONE_NUMBER = """
+ex:MoreThanFever a rdfs:Datatype , b12:Threshold ; b12:thresholdOf ex:Temperature ; b12:unit "Cel" ;
+    owl:equivalentClass [ a rdfs:Datatype ; owl:onDatatype xsd:decimal ;
+    owl:withRestrictions ( [ xsd:minExclusive 38.0 ] ) ] .
+ex:WithMore a owl:Class , b12:Phenotype ; rdfs:label "with more"@en ;
+    owl:equivalentClass [ a owl:Class ; owl:intersectionOf ( b12:Patient
+    [ a owl:Restriction ; owl:onProperty ex:temperature ; owl:someValuesFrom ex:MoreThanFever ] ) ] .
+ex:more-bed a b12:Rule ; rdfs:label "bed"@en ; b12:decision ex:Drink ; b12:appliesTo ex:WithMore ;
+    b12:modality b12:recommends ; b12:offers ex:bed ; prov:wasDerivedFrom ex:P1 .
+"""
+
+
 def extended(folder: Path, turtle: str) -> ExecutableGuideline:
     text = (SECOND / "guideline.ttl").read_text(encoding="utf-8")
     (folder / "guideline.ttl").write_text(text + turtle, encoding="utf-8")
@@ -70,13 +85,18 @@ def exclusive(tmp_path_factory: pytest.TempPathFactory) -> ExecutableGuideline:
     return extended(tmp_path_factory.mktemp("exclusive"), EXCLUSIVE)
 
 
-@pytest.fixture(scope="module", params=["droracle-2025", "second", "tied", "exclusive"])
-def any_guideline(
-    request: pytest.FixtureRequest, tied: ExecutableGuideline, exclusive: ExecutableGuideline
-) -> ExecutableGuideline:
-    if request.param in ("tied", "exclusive"):
-        return tied if request.param == "tied" else exclusive
-    return b12kg.load(SECOND if request.param == "second" else request.param)
+@pytest.fixture(scope="session")
+def at_one_number(tmp_path_factory: pytest.TempPathFactory) -> ExecutableGuideline:
+    """A guideline that asks whether a value is at least a number, and whether it is more than that."""
+    return extended(tmp_path_factory.mktemp("number"), AT_ONE_NUMBER)
+
+
+@pytest.fixture(scope="module", params=["droracle-2025", "second", "tied", "exclusive", "at_one_number"])
+def any_guideline(request: pytest.FixtureRequest) -> ExecutableGuideline:
+    if request.param in ("droracle-2025", "second"):
+        return b12kg.load(SECOND if request.param == "second" else request.param)
+    found: ExecutableGuideline = request.getfixturevalue(request.param)
+    return found
 
 
 def patients_of(guideline: Guideline, table: Table[Any], row: int) -> ObjectIntersectionOf:
@@ -292,6 +312,31 @@ def test_other_axioms_about_patients_are_refused(tmp_path: Path, axiom: str, fou
         b12kg.load(tmp_path)
 
 
+def test_a_range_of_one_number(at_one_number: ExecutableGuideline) -> None:
+    labels = [bin_.label for bin_ in at_one_number.content.bins_of("Temperature")]
+    assert labels == ["< 38 Cel", ">= 38 Cel and <= 38 Cel", "> 38 Cel and <= 40 Cel", "> 40 Cel"]
+    at_38 = {"present": ["Cold"], "measurements": [{"of": "Temperature", "value": 38, "unit": "Cel"}]}
+    assert answer_of(at_one_number, "table", **at_38) == answer_of(at_one_number, "reference", **at_38)
+
+
+def test_a_threshold_of_one_number_is_refused(tmp_path: Path) -> None:
+    text = (SECOND / "guideline.ttl").read_text(encoding="utf-8")
+    one = text.replace("[ xsd:minInclusive 38.0 ]", "[ xsd:minInclusive 38.0 ] [ xsd:maxInclusive 38.0 ]")
+    (tmp_path / "guideline.ttl").write_text(one, encoding="utf-8")
+    with pytest.raises(UnsupportedConstruct, match=r"Fever: a threshold of one number .found: 38"):
+        b12kg.load(tmp_path)
+
+
+def test_two_constructs_in_one_expression_are_refused(tmp_path: Path) -> None:
+    text = (SECOND / "guideline.ttl").read_text(encoding="utf-8")
+    both = "[ a owl:Class ; owl:unionOf ( b12:Patient ) ; owl:intersectionOf ("
+    (tmp_path / "guideline.ttl").write_text(
+        text.replace("[ a owl:Class ; owl:intersectionOf (", both, 1), encoding="utf-8"
+    )
+    with pytest.raises(UnsupportedConstruct, match=r"several constructs .*intersectionOf, unionOf"):
+        b12kg.load(tmp_path)
+
+
 # ---- limits ---------------------------------------------------------------------------------------
 
 
@@ -368,13 +413,50 @@ def test_an_edited_guideline_is_worked_out_anew(cache: Path, tmp_path: Path) -> 
     assert len(list(cache.glob("*.json"))) == 2
 
 
-def test_only_the_newest_files_are_kept(cache: Path) -> None:
-    made = artefact.compile_guideline(SECOND)
+def test_only_the_newest_files_are_kept_and_nobody_elses_are_touched(cache: Path) -> None:
+    cache.mkdir(parents=True)
     for index in range(12):
-        artefact.write(made, cache / f"{index}.json", SECOND)
-        os.utime(cache / f"{index}.json", (index, index))
-    assert len(list(cache.iterdir())) == 8
-    assert (cache / "11.json").exists()
+        for name in (f"old-{index:032x}.json", f"patient{index}.json", f"{index}.part"):
+            (cache / name).write_text("{}")
+            os.utime(cache / name, (index, index))
+    artefact.load_compiled(SECOND)
+    names = {path.name for path in cache.iterdir()}
+    assert {name for name in names if name.startswith("patient")} == {f"patient{index}.json" for index in range(12)}
+    assert {name for name in names if name.startswith("old-")} == {f"old-{index:032x}.json" for index in range(5, 12)}
+    assert artefact.file_name(SECOND) in names
+    assert not [name for name in names if name.endswith(".part")]
+
+
+def test_a_file_is_written_where_it_is_asked_for_and_nothing_is_removed(tmp_path: Path) -> None:
+    for index in range(12):
+        (tmp_path / f"{index}.json").write_text("{}")
+    artefact.write(artefact.compile_guideline(SECOND), tmp_path / "new.json", SECOND)
+    assert len(list(tmp_path.iterdir())) == 13
+
+
+@pytest.mark.parametrize(
+    ("top", "pattern"), [("ONTOLOGY", "*.ttl"), ("SHAPES", "*.ttl"), ("QUERIES", "decide/*.rq"), ("PACKAGE", "**/*.py")]
+)
+def test_a_change_of_anything_that_it_is_made_from_gives_another_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: str, pattern: str
+) -> None:
+    """Of the shared Turtle, the shapes, the decide queries, or this package's own code."""
+    copied = {name: tmp_path / getattr(artefact, name).relative_to(ROOT) for name in ("ONTOLOGY", "QUERIES", "PACKAGE")}
+    for name, place in {**copied, "SHAPES": copied["ONTOLOGY"] / "shapes"}.items():
+        if name != "SHAPES":
+            shutil.copytree(getattr(artefact, name), place)
+        monkeypatch.setattr(artefact, name, place)
+    before = artefact.file_name(SECOND)
+    assert artefact.file_name(SECOND) == before
+    changed = 0
+    for path in sorted(getattr(artefact, top).glob(pattern)):
+        text = path.read_bytes()
+        path.write_bytes(text + b"\n")
+        assert artefact.file_name(SECOND) != before, path
+        path.write_bytes(text)
+        changed += 1
+    assert changed >= 2
+    assert artefact.file_name(SECOND) == before
 
 
 def test_two_at_once_leave_one_whole_file(cache: Path) -> None:
@@ -406,7 +488,6 @@ def test_a_folder_that_cannot_be_written_to_is_said_and_costs_no_answer(
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     monkeypatch.setattr(artefact, "cache_folder", lambda: tmp_path / "file" / "below")
-    monkeypatch.setattr(artefact, "read", lambda *_: None)
     with pytest.warns(UserWarning, match="are not kept"):
         assert artefact.load_compiled(SECOND).guideline.id == "second"
 

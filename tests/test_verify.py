@@ -86,7 +86,10 @@ def test_the_figures(shipped: Verification) -> None:
     assert sum(figures.statuses.values()) == figures.possible
     assert figures.questions == figures.statuses["undetermined"] == 429
     assert figures.roles["oral-by-preference"] == "adds an alternative only"
-    assert figures.pairs["maintenance-ileal-resection", "maintenance-neuro"] == {"ordered": 4, "conflict": 4}
+    assert figures.pairs["maintenance-ileal-resection", "maintenance-neuro"] == {
+        "overridden by a third": 4,
+        "conflict": 4,
+    }
     assert shipped.figures["InitialTreatment"].roles["initial-severe"] == "corroborates only"
     assert sum(f.rows for f in shipped.figures.values()) == 1165
 
@@ -219,20 +222,40 @@ def test_a_question_too_many(executable: ExecutableGuideline) -> None:
     assert kinds(verify(wrong)) == {("superfluous-question", "FolicAcid", ())}
 
 
-def test_a_state_that_a_fact_takes_back(executable: ExecutableGuideline) -> None:
-    table = executable.compiled.tables.decisions["PotassiumMonitoring"]
-    row = table.row({})
-    rules = tuple(dataclasses.replace(rule, state="applies", certain=True) for rule in table.at(row).rules)
-    wrong: Table[Verdict] = Table(
-        table.features,
-        [len(table.entries) if place == row else code for place, code in enumerate(table.codes)],
-        (*table.entries, dataclasses.replace(table.at(row), rules=rules)),
-    )
-    compiled = executable.compiled
-    decisions = {**compiled.tables.decisions, "PotassiumMonitoring": wrong}
-    tables = dataclasses.replace(compiled.tables, decisions=decisions)
-    found = kinds(verify(dataclasses.replace(compiled, tables=tables)))
-    assert found == {("not-monotone", "PotassiumMonitoring", ("monitor-potassium",))}
+def with_rule(compiled: Compiled, decision: str, known: dict[str, str], **found: Any) -> Compiled:
+    """The tables with another finding on the first rule in one row."""
+    table = compiled.tables.decisions[decision]
+    row = table.row(known)
+    first, *others = table.at(row).rules
+    verdict = dataclasses.replace(table.at(row), rules=(dataclasses.replace(first, **found), *others))
+    codes = [len(table.entries) if place == row else code for place, code in enumerate(table.codes)]
+    wrong: Table[Verdict] = Table(table.features, codes, (*table.entries, verdict))
+    decisions = {**compiled.tables.decisions, decision: wrong}
+    return dataclasses.replace(compiled, tables=dataclasses.replace(compiled.tables, decisions=decisions))
+
+
+@pytest.mark.parametrize(
+    "found", [{"certain": True}, {"state": "applies"}, {"state": "overridden"}, {"state": "excluded"}]
+)
+def test_a_state_that_a_fact_takes_back(executable: ExecutableGuideline, found: dict[str, Any]) -> None:
+    """Of one fact it is unknown whether the rule applies, and learning it leads both ways."""
+    decision, rule = "PotassiumMonitoring", "monitor-potassium"
+    wrong = kinds(verify(with_rule(executable.compiled, decision, {}, **found)))
+    assert wrong == {("not-monotone", decision, (rule,))}
+
+
+def test_an_alternative_that_a_fact_takes_away(executable: ExecutableGuideline) -> None:
+    known = {"VitaminB12Deficiency": "absent"}
+    wrong = tampered(executable.compiled, "InitialTreatment", known, alternatives=("oral-1-2mg-daily",))
+    assert ("not-monotone", "InitialTreatment", ()) in kinds(verify(wrong))
+
+
+def test_an_answer_that_had_been_ruled_out(executable: ExecutableGuideline) -> None:
+    table = executable.compiled.tables.decisions["FolicAcid"]
+    possible = table.at(table.row({})).outcome.possible
+    assert len(possible) == 2
+    wrong = tampered(executable.compiled, "FolicAcid", {}, possible=possible[:1])
+    assert ("not-monotone", "FolicAcid", ()) in kinds(verify(wrong))
 
 
 # ---- forms -----------------------------------------------------------------------------------------

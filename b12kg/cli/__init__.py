@@ -12,7 +12,6 @@ import argparse
 import io
 import json
 import os
-import shutil
 import sys
 import time
 import warnings
@@ -178,7 +177,8 @@ def _date(text: str) -> date:
 def _recommend(arguments: argparse.Namespace) -> int:
     from b12kg.recommend import load
 
-    guideline = load(arguments.guideline)
+    with _progress("reading the guideline; after a change of it, its tables are worked out"):
+        guideline = load(arguments.guideline)
     code = ANSWERED
     many = len(arguments.files) > 1
     _once(arguments.files)
@@ -268,6 +268,8 @@ def _ask(arguments: argparse.Namespace) -> int:
         raise UsageError("- (standard input) is where the answers are typed; name a file")
     if save is not None and save.exists() and save.resolve() != Path(arguments.file).resolve():
         raise UsageError(f"{arguments.save} is there already; name a new file, or the record itself")
+    if save is not None and not save.absolute().parent.is_dir():
+        raise UsageError(f"{arguments.save}: there is no folder {str(save.parent)!r} to save the record in")
     guideline = load(arguments.guideline)
     data, format_ = _read(arguments.file, arguments.input)
     first = guideline.recommend(data, format=format_, as_of=arguments.as_of or date.today())
@@ -292,7 +294,7 @@ def _asked(question: str) -> str:
 
 def _build(arguments: argparse.Namespace) -> int:
     from b12kg.compiled import cache_folder, compile_guideline, file_name, write
-    from b12kg.turtle import folder_of
+    from b12kg.resources import folder_of
 
     folder = folder_of(arguments.guideline)
     place = cache_folder() if arguments.output is None else Path(arguments.output)
@@ -448,6 +450,8 @@ def _problems(problems: Sequence[Problem], name: str | None = None) -> None:
 
 def _terminal() -> dict[str, Any]:
     """Whether to use colours, and how wide the terminal is."""
+    import shutil
+
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     return {"colour": colour, "width": min(shutil.get_terminal_size((100, 24)).columns, 120)}
 

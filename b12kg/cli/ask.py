@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from b12kg.errors import InvalidRecord
 from b12kg.guideline import JURISDICTION, Guideline
 from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Recommendation
 
 _YES, _NO, _UNKNOWN, _STOP = {"yes", "y"}, {"no", "n"}, {"unknown", "u", "?"}, {"stop", "quit", "q"}
-_VALUE = re.compile(r"(<=|>=|<|>)?\s*([+-]?\d+(?:\.\d+)?)\s*(\S.*)?\Z", re.ASCII)
+_VALUE = re.compile(r"(<=|>=|<|>)?\s*([+-]?\d{1,15}(?:\.\d{1,15})?)(?![\d.])\s*(\S.*)?\Z", re.ASCII)
 
 
 class Stopped(Exception):
@@ -39,7 +40,7 @@ def interview(
         feature = min(open_, key=lambda name: (-open_[name], name))
         try:
             after = _learn(guideline, answer, feature, ask, say)
-        except (Stopped, EOFError):
+        except (Stopped, EOFError, KeyboardInterrupt):
             say("")
             return answer
         if after is None:
@@ -80,10 +81,10 @@ def _learn(
         record: Any = answer.record.to_dict()
         misunderstood = _state(content, record, feature, typed)
         if misunderstood is None:
-            problems = [p for p in guideline.validate(record) if p.severity == "error"]
-            if not problems:
+            try:
                 return guideline.recommend(record)
-            misunderstood = "; ".join(map(str, problems))
+            except InvalidRecord as error:  # what was typed cannot be: it is said, and asked again
+                misunderstood = "; ".join(map(str, error.problems))
         say(f"  {misunderstood}")
 
 
@@ -107,14 +108,14 @@ def _state(content: Guideline, record: Any, feature: str, typed: str) -> str | N
         found = _VALUE.match(typed)
         if found is None or found[3] is None:
             units = ", ".join(content.quantities[feature].factors)
-            return f"{typed!r} is no value with a unit; units: {units}; or type unknown, or stop"
+            return f"{typed[:60]!r} is no value with a unit; units: {units}; or type unknown, or stop"
         number = float(found[2]) if "." in found[2] else int(found[2])
         entry = {"of": feature, "value": number, "unit": found[3]}
         record["measurements"].append(entry if found[1] is None else {**entry, "comparator": found[1]})
     elif typed.lower() in _YES | _NO:
         record["present" if typed.lower() in _YES else "absent"].append(feature)
     else:
-        return f"{typed!r} is not understood; type yes, no, unknown, or stop"
+        return f"{typed[:60]!r} is not understood; type yes, no, unknown, or stop"
     return None
 
 

@@ -34,6 +34,9 @@ def lines(verification: Verification) -> Iterator[str]:
         )
         yield "  ".join((first, *rest))
     found = Counter(finding.kind for finding in verification.findings)
+    rows_found = Counter({f.kind: 0 for f in verification.findings})
+    for finding in verification.findings:
+        rows_found[finding.kind] += finding.count
     rows, steps, questions = sums[1], sums[4], sums[5]
     yield ""
     yield f"total       {found['gap']} gaps: ways to be concerned by a decision of which the source says nothing"
@@ -41,12 +44,12 @@ def lines(verification: Verification) -> Iterator[str]:
     pairs = [relation for f in figures.values() for counts in f.pairs.values() for relation in counts]
     together = sum(len(f.pairs) for f in figures.values())
     kinds = ", ".join(f"{word} {count}" for word, count in sorted(Counter(pairs).items()))
-    yield f"consistent  {together} pairs of rules apply together; by patient they stand so: {kinds}"
+    yield f"consistent  {together} pairs of rules apply together{', by patient: ' if kinds else ''}{kinds}"
     roles = Counter(role for f in figures.values() for role in f.roles.values())
     words = ", ".join(f"{count} {role}" for role, count in sorted(roles.items()))
     yield f"live        {words}; {found['idle-override']} of {len(guideline.overrides)} overrides never act"
-    yield f"monotone    {found['not-monotone']} of {steps} learned facts turned what was settled, over {rows} rows"
-    wrong = found["insufficient-question"] + found["superfluous-question"]
+    yield f"monotone    {rows_found['not-monotone']} of {steps} learned facts turned what was settled, over {rows} rows"
+    wrong = rows_found["insufficient-question"] + rows_found["superfluous-question"]
     yield f"minimal     {wrong} of {questions} undetermined rows ask for too little or too much"
     for name, f in figures.items():
         for rule, role in f.roles.items():

@@ -95,7 +95,7 @@ class ArgumentFinding:
     state: Literal["applies", "excluded", "unknown"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)  # not frozen: eleven are made for each record, and a frozen one takes three times as long
 class Answer:
     """The outcome of one decision with everything that explains it, found when it is asked for."""
 

@@ -7,6 +7,7 @@ findings on the rules. Each bears its type in the Explanation Ontology (https://
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from b12kg.iris import EO
 from b12kg.outcome import Outcome, PossibleOutcome, Verdict
 from b12kg.record import JsonValue
-from b12kg.tables import Table
+from b12kg.tables import Feature, Table
 
 if TYPE_CHECKING:
     from b12kg.recommendation import Recommendation, RuleFinding
@@ -71,7 +72,8 @@ class Hindrance:
         finding: what was found on the rule; where its phenotype is excluded, the blocking facts.
         kind: its phenotype is excluded; it is overridden; it is unknown whether it is followed; it
             merely permits; rules that are followed do not agree; or they refine this offer.
-        by: the overriding, disagreeing or refining rules, each with the basis of the override or None.
+        by: the overriding, disagreeing or refining rules, each with the basis of the override or None;
+            of several overriding ones it can depend on what is unknown which it is.
         missing: the facts that decide whether the rule is followed.
     """
 
@@ -148,7 +150,7 @@ def explained(
 
 
 def what_if(recommendation: Recommendation, decision: str, *, immutable: bool = False) -> tuple[WhatIf, ...]:
-    """Every other settled outcome that changed or added facts lead to, all else being equal.
+    """Every other settled outcome that changed or added facts lead to, all else in the record being equal.
 
     The outcomes that take the fewest changes come first.
 
@@ -174,35 +176,59 @@ def _nearest(
     wanted: Callable[[Outcome], bool],
     allowed: Callable[[Change], bool],
 ) -> tuple[WhatIf, ...]:
-    """The settled outcomes that are wanted, each with the smallest sets of allowed changes that lead to it."""
+    """The settled outcomes that are wanted, each with the smallest sets of allowed changes that lead to it.
+
+    A change is made to the record: what only followed from a statement that is gone is unknown then.
+    """
     table, row = recommendation.row_of(decision)
     now = table.known(row)
     found: dict[PossibleOutcome, list[ChangeSet]] = {}
-    for other, verdict in table.rows():
-        outcome = verdict.outcome
-        if outcome.status == "undetermined" or not wanted(outcome):
+
+    def ways(feature: Feature) -> list[Change | None]:
+        """To leave the feature as it is, or to change or add it."""
+        changes = (Change(feature.name, now.get(feature.name), value) for value in feature.values)
+        return [None, *(change for change in changes if change.before != change.after and allowed(change))]
+
+    for chosen in itertools.product(*map(ways, table.features)):
+        changes = tuple(change for change in chosen if change is not None)
+        changes += _entailed(recommendation, table, changes)
+        known = _known_after(recommendation, now, changes)
+        verdict = None if known is None else table.entry(table.row(known))
+        if verdict is None or verdict.outcome.status == "undetermined" or not wanted(verdict.outcome):
             continue
-        then = table.known(other)
-        changes = tuple(Change(name, now.get(name), value) for name, value in then.items() if now.get(name) != value)
-        if now.keys() <= then.keys():
-            changes += _entailed(recommendation, table, changes)
-            if all(map(allowed, changes)):
-                found.setdefault(PossibleOutcome(*outcome.key), []).append(changes)
+        if changes and all(map(allowed, changes)):
+            found.setdefault(PossibleOutcome(*verdict.outcome.key), []).append(changes)
     by_outcome = {outcome: _smallest(sets) for outcome, sets in found.items()}
     nearest_first = sorted(by_outcome.items(), key=lambda item: (len(item[1][0]), str(item[0])))
     return tuple(WhatIf(outcome, sets) for outcome, sets in nearest_first)
 
 
+def _known_after(recommendation: Recommendation, now: dict[str, str], changes: ChangeSet) -> dict[str, str] | None:
+    """What is known once the record is changed, by what it states and what follows; None if it contradicts itself."""
+    guideline = recommendation.guideline
+    changed = {change.of: change.after for change in changes}
+    stated = {s.of: s.present for s in recommendation.record.statements if s.of not in changed}
+    stated |= {of: after == "present" for of, after in changed.items() if of in guideline.concepts}
+    known = {name: value for name, value in (now | changed).items() if name not in guideline.concepts}
+    for concept, present in stated.items():
+        value = "present" if present else "absent"
+        for reached in (concept, *(guideline.parents_of(concept) if present else guideline.kinds_of(concept))):
+            if known.setdefault(reached, value) != value:
+                return None
+    return known
+
+
 def _entailed(recommendation: Recommendation, table: Table[Verdict], changes: ChangeSet) -> ChangeSet:
     """What else the record states has to change with them: kinds of what is then absent, parents of what is present."""
-    guideline, known = recommendation.guideline, recommendation.facts.concepts
+    guideline = recommendation.guideline
+    stated = {statement.of: statement.present for statement in recommendation.record.statements}
     found: dict[str, Change] = {}
     for change in changes:
         if change.of in guideline.concepts:
             present = change.after == "present"
             related = guideline.parents_of(change.of) if present else guideline.kinds_of(change.of)
             for other in related:
-                if other not in table.strides and other in known and known[other][0] != present:
+                if other not in table.strides and stated.get(other, present) != present:
                     before, after = ("absent", "present") if present else ("present", "absent")
                     found[other] = Change(other, before, after)
     return tuple(change for _, change in sorted(found.items()))
@@ -257,7 +283,8 @@ def _hindrance(recommendation: Recommendation, decision: str, finding: RuleFindi
     if finding.state == "excluded":
         return Hindrance(finding, "excluded", (), ())
     if finding.state == "overridden":
-        return Hindrance(finding, "overridden", guideline.bases_of(finding.overridden_by, finding.rule.name), missing)
+        by = (*finding.overridden_by, *finding.may_be_overridden_by)
+        return Hindrance(finding, "overridden", guideline.bases_of(by, finding.rule.name), ())
     followed = [f.rule for f in answer.rules if f.state == "applies" and not f.rule.merely_permits]
     refining = [rule for rule in followed if any(offer in guideline.refined_by(other) for other in rule.offers)]
     disagreeing = [rule for rule in followed if offer not in rule.offers]

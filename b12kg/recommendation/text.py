@@ -8,13 +8,16 @@ from __future__ import annotations
 import itertools
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from b12kg.errors import printable
 from b12kg.guideline import Decision, Offer
 from b12kg.outcome import PossibleOutcome
 from b12kg.recommendation import Alert, Answer, ArgumentFinding, Fact, Recommendation, RuleFinding
-from b12kg.recommendation.explanations import Change, Hindrance, WhatIf, WhyNot
 from b12kg.record import Measurement, Statement
+
+if TYPE_CHECKING:
+    from b12kg.recommendation.explanations import Change, Hindrance, WhatIf, WhyNot
 
 _STATUS = {
     "recommended": "RECOMMENDED",
@@ -277,7 +280,7 @@ class _Page:
             for contrast in contrasts:
                 yield from self.why_not(contrast)
             if with_what_if:
-                yield "  What would change it"
+                yield "  What would change it, and to what"
                 if not counterfactuals[name]:
                     yield "    Nothing that can change."
                 for found in counterfactuals[name]:
@@ -297,9 +300,15 @@ class _Page:
         match hindrance.kind:
             case "excluded":
                 because = "; ".join(map(self.fact, hindrance.finding.because))
-                return f"does not apply: {because or self.guideline.phenotypes[hindrance.finding.rule.phenotype].label}"
+                label = self.guideline.phenotypes[hindrance.finding.rule.phenotype].label
+                return f"does not apply: {because or f'by what the guideline declares disjoint, this is no {label}'}"
             case "overridden":
-                return f"is overridden by {by}"
+                finding = hindrance.finding
+                certain = self.overriders(finding.overridden_by, finding.rule.name)
+                possible = self.overriders(finding.may_be_overridden_by, finding.rule.name)
+                ways = [f"is {certain}"] if finding.overridden_by else []
+                ways += [f"by what is unknown, is {possible}"] if finding.may_be_overridden_by else []
+                return "; ".join(ways)
             case "unknown":
                 perhaps = f"; it may be overridden by {by}" if by else ""
                 return f"depends on what is unknown: {self.features(hindrance.missing)}{perhaps}"
@@ -311,7 +320,7 @@ class _Page:
                 return f"speaks for it, and {by} says it more exactly"
 
     def what_if(self, decision: Decision, found: WhatIf) -> Iterator[str]:
-        yield from self.wrap(f"To {self.possibility(decision, found.outcome)}:", "    ", "      ")
+        yield from self.wrap(f"- {self.possibility(decision, found.outcome)}", "    ", "      ")
         for changes in found.changes:
             yield from self.wrap(f"if {self.changes(changes)}", "      ", "        ")
 
@@ -376,7 +385,8 @@ class _Page:
                 if reference is not None
                 else "unresolved: nothing in the source says which work is meant"
             )
-        return f"line {found.line} [{', '.join(citation.marker for citation in found.citations)}]"
+        markers = ", ".join(citation.marker for citation in found.citations)
+        return f"line {found.line} [{markers}]" if markers else f"line {found.line}"
 
     def passages(self, names: Iterable[str], indent: str) -> Iterator[str]:
         for name in names:

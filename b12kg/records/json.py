@@ -127,10 +127,11 @@ class _Reader:
         for key, present in (("present", True), ("absent", False)):
             for path, entry in self.entries(document, key):
                 name = self.name(path, entry, key, self.guideline.concepts)
-                if name is not None:
-                    statements.append(
-                        Statement(name, present, path, self.date(path, entry, "on"), self.source(path, entry))
-                    )
+                if name is not None and len(entry) == 1:  # a bare name, as most are
+                    statements.append(Statement(name, present, path))
+                elif name is not None:
+                    on, source = self.date(path, entry, "on"), self.source(path, entry)
+                    statements.append(Statement(name, present, path, on, source))
         treatments = [self.treatment(path, entry) for path, entry in self.entries(document, "treatments")]
         measurements = [self.measurement(path, entry) for path, entry in self.entries(document, "measurements")]
         outside: list[Circumstance] = []
