@@ -85,7 +85,7 @@ class PropertyShape:
 
 
 # The property shapes for every node of a class, by the class.
-Shapes = Mapping[str, tuple[PropertyShape, ...]]
+Shapes = Mapping[Term, tuple[PropertyShape, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class _Compiler:
             for node in self.graph.subjects(self._uri(TYPE), self._uri(SH + kind)):
                 if node not in used:
                     raise _unsupported(node, "shape without a targetClass", kind)
-        found: dict[str, tuple[PropertyShape, ...]] = {}
+        found: dict[Term, tuple[PropertyShape, ...]] = {}
         for node, class_ in targets:
             found[str(class_)] = (*found.get(str(class_), ()), *self._properties(node))
         return found
@@ -214,7 +214,7 @@ def check(shapes: Shapes, nodes: Nodes) -> list[Result]:
     results: list[Result] = []
     for focus, properties in nodes.items():
         for class_ in properties.get(TYPE, ()):
-            for shape in shapes.get(str(class_), ()):
+            for shape in shapes.get(class_, ()):
                 path = shape.path
                 name = path.property if isinstance(path, PredicatePath) else None
                 values = _follow(path, [focus], nodes) if name is None else properties.get(name, ())

@@ -48,6 +48,8 @@ def convert(value: Decimal, factor: Decimal) -> Decimal:
     >>> convert(Decimal("0.35"), Decimal(100))
     Decimal('35.00')
     """
+    if factor == 1:
+        return value
     with localcontext() as context:
         # A product has at most as many digits as both factors together.
         context.prec = len(value.as_tuple().digits) + len(factor.as_tuple().digits) + 1

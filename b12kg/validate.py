@@ -49,7 +49,7 @@ def compiled(guideline: Guideline) -> Shapes:
         InvalidGuideline: a shape looks at nothing.
     """
     shapes = compile_shapes(guideline.shapes)
-    _refuse_idle(guideline, set(shapes))
+    _refuse_idle(guideline, set(map(str, shapes)))
     return shapes
 
 
@@ -125,13 +125,13 @@ def _problem(record: Record, guideline: Guideline, nodes: Nodes, result: Result)
     value, focus = result.value, nodes[result.focus]
     concept = next((name for name, c in guideline.concepts.items() if c.iri == value), None)
     if concept is not None:
-        return _contradiction(record, guideline, concept, result.message, direct=result.path == B12 + "statesPresent")
-    paths = sorted(str(path) for path in focus.get(B12 + "path", ()))
+        return _contradiction(record, guideline, concept, result.message, direct=result.path == _STATES_PRESENT)
+    paths = sorted(str(path) for path in focus.get(_PATH, ()))
     found = "" if value is None else value.isoformat() if isinstance(value, date) else str(value)
     measured = [m for m in record.measurements if [m.path] == paths]
     if measured and result.path in {B12 + bound for bound in ("value", "below", "above")}:
         found = _as_reported(measured[0], guideline)
-    readings = sorted(str(reading) for reading in focus.get(B12 + "reading", ()))
+    readings = sorted(str(reading) for reading in focus.get(_READING, ()))
     if readings:
         found = f"{' and '.join(readings)} at {' and '.join(paths)}"
     return Problem(paths[-1] if paths else "record", result.message, found, "", result.severity)
@@ -171,19 +171,19 @@ def normal_form(record: Record, guideline: Guideline) -> Nodes:
     top: dict[str, dict[Term, None]] = {TYPE: {_RECORD: None}, _AS_OF: {record.as_of: None}}
     nodes: dict[str, Mapping[str, Collection[Term]]] = {**_kinds(guideline), _TOP: top}
     if record.jurisdiction is not None:
-        top[B12 + "jurisdiction"] = {record.jurisdiction: None}
+        top[_JURISDICTION] = {record.jurisdiction: None}
     stated: dict[bool, dict[Term, None]] = {True: {}, False: {}}
     for statement in record.statements:
         stated[statement.present][Iri(guideline.concepts[statement.of].iri)] = None
         nodes[f"{_TOP}:{statement.path}"] = entry = _entry(statement, record.as_of)
         if statement.started_on is not None:
-            entry[B12 + "startedOn"] = (statement.started_on,)
-    top[B12 + "statesPresent"], top[B12 + "statesAbsent"] = stated[True], stated[False]
+            entry[_STARTED_ON] = (statement.started_on,)
+    top[_STATES_PRESENT], top[_STATES_ABSENT] = stated[True], stated[False]
     for measurement in record.measurements:
         quantity = guideline.quantities[measurement.of]
         nodes[f"{_TOP}:{measurement.path}"] = entry = _entry(measurement, record.as_of)
         entry[TYPE] = (_STATEMENT, Iri(quantity.iri))
-        entry[B12 + "value"] = (measurement.canonical,)
+        entry[_VALUE] = (measurement.canonical,)
         if measurement.comparator in ("<", ">"):
             entry[B12 + ("below" if measurement.comparator == "<" else "above")] = (measurement.canonical,)
     for circumstance in record.outside:
@@ -193,21 +193,24 @@ def normal_form(record: Record, guideline: Guideline) -> Nodes:
         texts = (f"{m.comparator or ''}{m.canonical.normalize():f} {unit}" for m in readings)
         nodes[f"{_TOP}:{key}"] = {
             TYPE: (_READINGS,),
-            B12 + "reading": dict.fromkeys(texts),
-            B12 + "path": tuple(m.path for m in readings),
+            _READING: dict.fromkeys(texts),
+            _PATH: tuple(m.path for m in readings),
         }
     return nodes
 
 
 _TOP = "urn:b12kg:record"
 _RECORD, _STATEMENT, _READINGS = Iri(B12 + "Record"), Iri(B12 + "Statement"), Iri(B12 + "Readings")
-_AS_OF = B12 + "asOf"
+# Made once: a record has some dozens of entries.
+_AS_OF, _ON, _STARTED_ON, _PATH = B12 + "asOf", B12 + "on", B12 + "startedOn", B12 + "path"
+_STATES_PRESENT, _STATES_ABSENT = B12 + "statesPresent", B12 + "statesAbsent"
+_JURISDICTION, _VALUE, _READING = B12 + "jurisdiction", B12 + "value", B12 + "reading"
 
 
 def _entry(entry: Statement | Measurement | Circumstance, as_of: date) -> dict[str, Collection[Term]]:
-    form: dict[str, Collection[Term]] = {TYPE: (_STATEMENT,), B12 + "path": (entry.path,), _AS_OF: (as_of,)}
+    form: dict[str, Collection[Term]] = {TYPE: (_STATEMENT,), _PATH: (entry.path,), _AS_OF: (as_of,)}
     if entry.on is not None:
-        form[B12 + "on"] = (entry.on,)
+        form[_ON] = (entry.on,)
     return form
 
 

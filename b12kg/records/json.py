@@ -6,6 +6,7 @@ Owns names, types, units and dates. What the statements mean together is for val
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import date
@@ -289,7 +290,8 @@ class _Reader:
             self.problem(path, "not a number", found, "a number, without quotes")
             return None
         value = Decimal(repr(found)) if isinstance(found, float) else Decimal(found)
-        if not exact(value):
+        # The decimal that a double is written as is exact by itself.
+        if not (math.isfinite(found) if isinstance(found, float) else exact(value)):
             self.problem(path, "no number that JSON carries exactly", value, "a finite number of at most 15 digits")
             return None
         return value
