@@ -183,12 +183,11 @@ class Tables:
             yield concept, 0 if present else 1
         for quantity, measurement in facts.measurements.items():
             for index, bin_ in enumerate(self.bins.get(quantity, ())):
-                exact = measurement.comparator is None
-                if (
-                    all(bound.holds(measurement.canonical) for bound in bin_.restrictions)
-                    if exact
-                    else within(measurement.range, bin_.restrictions)
-                ):
+                if measurement.comparator is None:
+                    inside = all(bound.holds(measurement.canonical) for bound in bin_.restrictions)
+                else:
+                    inside = within(measurement.range, bin_.restrictions) is True
+                if inside:
                     yield quantity, index
                     break
         if facts.jurisdiction is not None:

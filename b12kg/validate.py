@@ -173,16 +173,16 @@ def normal_form(record: Record, guideline: Guideline) -> Nodes:
     if record.jurisdiction is not None:
         top[_JURISDICTION] = {record.jurisdiction: None}
     stated: dict[bool, dict[Term, None]] = {True: {}, False: {}}
+    iris = _iris(guideline)
     for statement in record.statements:
-        stated[statement.present][Iri(guideline.concepts[statement.of].iri)] = None
+        stated[statement.present][iris[statement.of]] = None
         nodes[f"{_TOP}:{statement.path}"] = entry = _entry(statement, record.as_of)
         if statement.started_on is not None:
             entry[_STARTED_ON] = (statement.started_on,)
     top[_STATES_PRESENT], top[_STATES_ABSENT] = stated[True], stated[False]
     for measurement in record.measurements:
-        quantity = guideline.quantities[measurement.of]
         nodes[f"{_TOP}:{measurement.path}"] = entry = _entry(measurement, record.as_of)
-        entry[TYPE] = (_STATEMENT, Iri(quantity.iri))
+        entry[TYPE] = (_STATEMENT, iris[measurement.of])
         entry[_VALUE] = (measurement.canonical,)
         if measurement.comparator in ("<", ">"):
             entry[B12 + ("below" if measurement.comparator == "<" else "above")] = (measurement.canonical,)
@@ -212,6 +212,13 @@ def _entry(entry: Statement | Measurement | Circumstance, as_of: date) -> dict[s
     if entry.on is not None:
         form[_ON] = (entry.on,)
     return form
+
+
+@lru_cache(maxsize=4)
+def _iris(guideline: Guideline) -> dict[str, Iri]:
+    """The IRI of each concept and quantity."""
+    named = (*guideline.concepts.values(), *guideline.quantities.values())
+    return {thing.name: Iri(thing.iri) for thing in named}
 
 
 @lru_cache(maxsize=4)
