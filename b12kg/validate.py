@@ -217,8 +217,8 @@ def _entry(entry: Statement | Measurement | Circumstance, as_of: date) -> dict[s
 @lru_cache(maxsize=4)
 def _iris(guideline: Guideline) -> dict[str, Iri]:
     """The IRI of each concept and quantity."""
-    named = (*guideline.concepts.values(), *guideline.quantities.values())
-    return {thing.name: Iri(thing.iri) for thing in named}
+    concepts = {name: Iri(concept.iri) for name, concept in guideline.concepts.items()}
+    return concepts | {name: Iri(quantity.iri) for name, quantity in guideline.quantities.items()}
 
 
 @lru_cache(maxsize=4)
