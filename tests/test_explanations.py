@@ -18,7 +18,7 @@ from b12kg.recommendation import Recommendation
 from b12kg.recommendation.explanations import Change, ChangeSet, explained
 from b12kg.recommendation.text import explanation
 from b12kg.tables import example
-from tests.test_tables import TIES, tied  # noqa: F401 - a fixture
+from tests.conftest import TIES
 
 Facts = Mapping[str, str]
 
@@ -180,7 +180,7 @@ def test_what_only_followed_from_a_fact_that_is_gone_is_unknown(executable: Exec
     assert of["im-1mg-every-2-months",] == [{"PerniciousAnemia"}]
 
 
-def test_what_is_tied_to_a_change_is_changed_with_it(tied: ExecutableGuideline) -> None:  # noqa: F811
+def test_what_is_tied_to_a_change_is_changed_with_it(tied: ExecutableGuideline) -> None:
     assert "disjointWith" in TIES
     feverish = answer(tied, absent=["Cold"], measurements=[{"of": "Temperature", "value": 39, "unit": "Cel"}])
     for found in feverish.what_if("Drink")["Drink"]:

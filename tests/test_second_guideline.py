@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 import b12kg
 from b12kg.errors import InvalidGuideline, UnsupportedConstruct, UsageError
 from b12kg.recommend import ExecutableGuideline
-from b12kg.resources import GUIDELINES
 
 SECOND = Path(__file__).parent / "guidelines" / "second"
 
@@ -87,11 +85,6 @@ def test_its_text_form_names_its_own_words(second: ExecutableGuideline) -> None:
 
 
 # ---- the six steps of the README ---------------------------------------------------------------
-
-
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(GUIDELINES / "droracle-2025", tmp_path / "mine"))
 
 
 def add(folder: Path, name: str, turtle: str) -> None:

@@ -30,65 +30,9 @@ from b12kg.records import read
 from b12kg.resources import GUIDELINES
 from b12kg.tables import Table, Tables, example, masks
 from b12kg.tabulate import build
+from tests.conftest import SECOND
 
 ROOT = Path(__file__).parents[1]
-SECOND = Path(__file__).parent / "guidelines" / "second"
-# Nobody has thirst and fever; hay fever is a kind of two concepts that no finding can be both of.
-TIES = """
-ex:WithThirst owl:disjointWith ex:WithFever .
-ex:Thirst owl:disjointWith ex:Flu .
-ex:HayFever a owl:Class , b12:Concept ; rdfs:subClassOf ex:Flu , ex:Thirst ; rdfs:label "hay fever"@en ;
-    skos:definition "Nobody has it."@en .
-"""
-
-# Everybody has either thirst or a cold: no single fact tells two of them apart.
-EXCLUSIVE = """
-ex:WithoutThirst a owl:Class , b12:Phenotype ; rdfs:label "without thirst"@en ; owl:equivalentClass
-    [ a owl:Class ; owl:intersectionOf ( b12:Patient [ a owl:Class ; owl:complementOf
-    [ a owl:Restriction ; owl:onProperty b12:hasFinding ; owl:someValuesFrom ex:Thirst ] ] ) ] .
-ex:WithoutCold a owl:Class , b12:Phenotype ; rdfs:label "without cold"@en ; owl:equivalentClass
-    [ a owl:Class ; owl:intersectionOf ( b12:Patient [ a owl:Class ; owl:complementOf
-    [ a owl:Restriction ; owl:onProperty b12:hasFinding ; owl:someValuesFrom ex:Cold ] ] ) ] .
-ex:WithThirst owl:disjointWith ex:WithCold .
-ex:WithoutThirst owl:disjointWith ex:WithoutCold .
-"""
-
-
-# Two thresholds at one number, one with it and one without: a range of one number lies between.
-AT_ONE_NUMBER = """
-ex:MoreThanFever a rdfs:Datatype , b12:Threshold ; b12:thresholdOf ex:Temperature ; b12:unit "Cel" ;
-    owl:equivalentClass [ a rdfs:Datatype ; owl:onDatatype xsd:decimal ;
-    owl:withRestrictions ( [ xsd:minExclusive 38.0 ] ) ] .
-ex:WithMore a owl:Class , b12:Phenotype ; rdfs:label "with more"@en ;
-    owl:equivalentClass [ a owl:Class ; owl:intersectionOf ( b12:Patient
-    [ a owl:Restriction ; owl:onProperty ex:temperature ; owl:someValuesFrom ex:MoreThanFever ] ) ] .
-ex:more-bed a b12:Rule ; rdfs:label "bed"@en ; b12:decision ex:Drink ; b12:appliesTo ex:WithMore ;
-    b12:modality b12:recommends ; b12:offers ex:bed ; prov:wasDerivedFrom ex:P1 .
-"""
-
-
-def extended(folder: Path, turtle: str) -> ExecutableGuideline:
-    text = (SECOND / "guideline.ttl").read_text(encoding="utf-8")
-    (folder / "guideline.ttl").write_text(text + turtle, encoding="utf-8")
-    return b12kg.load(folder)
-
-
-@pytest.fixture(scope="session")
-def tied(tmp_path_factory: pytest.TempPathFactory) -> ExecutableGuideline:
-    """A guideline that declares what cannot be together."""
-    return extended(tmp_path_factory.mktemp("tied"), TIES)
-
-
-@pytest.fixture(scope="session")
-def exclusive(tmp_path_factory: pytest.TempPathFactory) -> ExecutableGuideline:
-    """A guideline in which one of two concepts is there, and never both."""
-    return extended(tmp_path_factory.mktemp("exclusive"), EXCLUSIVE)
-
-
-@pytest.fixture(scope="session")
-def at_one_number(tmp_path_factory: pytest.TempPathFactory) -> ExecutableGuideline:
-    """A guideline that asks whether a value is at least a number, and whether it is more than that."""
-    return extended(tmp_path_factory.mktemp("number"), AT_ONE_NUMBER)
 
 
 @pytest.fixture(scope="module", params=["droracle-2025", "second", "tied", "exclusive", "at_one_number"])

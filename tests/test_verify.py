@@ -19,9 +19,9 @@ from b12kg.recommend import Engine, ExecutableGuideline
 from b12kg.records import read
 from b12kg.tables import Table
 from b12kg.verify import Verification, verify
-from tests.test_second_guideline import add, copy, edit  # noqa: F401 - copy is a fixture
+from tests.conftest import SECOND
+from tests.test_second_guideline import add, edit
 
-SECOND = Path(__file__).parent / "guidelines" / "second"
 RULE = """
 dro:{name} a owl:NamedIndividual , b12:Rule ; rdfs:label "{name}"@en ; skos:definition "An example."@en ;
     b12:decision dro:{decision} ; b12:appliesTo dro:{phenotype} ; b12:modality b12:recommends ;
@@ -114,13 +114,13 @@ def kinds(verification: Verification) -> set[tuple[str, str, tuple[str, ...]]]:
     return {(finding.kind, finding.decision, finding.rules) for finding in verification.unexpected}
 
 
-def test_a_conflict_that_is_not_expected(copy: Path) -> None:  # noqa: F811
+def test_a_conflict_that_is_not_expected(copy: Path) -> None:
     rule = {"name": "monitor-twice", "decision": "PeriodicMonitoring", "phenotype": "PatientWithSevereDeficiency"}
     add(copy, "rules.ttl", RULE.format(**rule, offer="b12-level-every-3-months"))
     assert kinds(verified(copy)) == {("conflict", "PeriodicMonitoring", ("monitor-periodic", "monitor-twice"))}
 
 
-def test_a_gap_that_is_not_expected(copy: Path) -> None:  # noqa: F811
+def test_a_gap_that_is_not_expected(copy: Path) -> None:
     edit(copy, "rules.ttl", "b12:concerns dro:PatientWithPerniciousAnemia", "b12:concerns dro:PatientWithDeficiency")
     (finding,) = verified(copy).unexpected
     assert (finding.kind, finding.decision, finding.count) == ("gap", "PotassiumMonitoring", 1)
@@ -128,7 +128,7 @@ def test_a_gap_that_is_not_expected(copy: Path) -> None:  # noqa: F811
     assert finding.witness["absent"] == ["PerniciousAnemia"]
 
 
-def test_a_gap_that_grows_is_another_gap(copy: Path) -> None:  # noqa: F811
+def test_a_gap_that_grows_is_another_gap(copy: Path) -> None:
     edit(copy, "thresholds.ttl", "xsd:minInclusive 10.0", "xsd:minInclusive 15.0")
     found = verified(copy).unexpected
     assert [(f.kind, f.patients) for f in found] == [
@@ -137,7 +137,7 @@ def test_a_gap_that_grows_is_another_gap(copy: Path) -> None:  # noqa: F811
     ]
 
 
-def test_a_rule_beyond_its_decision(copy: Path) -> None:  # noqa: F811
+def test_a_rule_beyond_its_decision(copy: Path) -> None:
     edit(copy, "rules.ttl", "b12:concerns dro:PatientForMaintenance", "b12:concerns dro:PatientWithDeficiency")
     found = {f.rules[0]: f for f in verified(copy).unexpected if f.kind == "unconcerned"}
     assert found.keys() == {
@@ -150,7 +150,7 @@ def test_a_rule_beyond_its_decision(copy: Path) -> None:  # noqa: F811
     assert "VitaminB12Deficiency" in bariatric.witness["absent"]  # type: ignore[operator]
 
 
-def test_a_rule_that_never_applies(copy: Path) -> None:  # noqa: F811
+def test_a_rule_that_never_applies(copy: Path) -> None:
     edit(
         copy,
         "phenotypes.ttl",
@@ -162,7 +162,7 @@ def test_a_rule_that_never_applies(copy: Path) -> None:  # noqa: F811
     assert ("dead-rule", "FolicAcid", ("folic-acid-after-b12",)) in kinds(verified(copy))
 
 
-def test_an_override_that_never_acts(copy: Path) -> None:  # noqa: F811
+def test_an_override_that_never_acts(copy: Path) -> None:
     add(
         copy,
         "rules.ttl",
