@@ -14,7 +14,7 @@ import pytest
 
 from b12kg.cli import main
 from b12kg.resources import EXAMPLES
-from tests.test_second_guideline import SECOND
+from tests.conftest import SECOND
 
 SETTLED = str(EXAMPLES / "pernicious-anemia-ileal-resection.json")
 UNKNOWNS = str(EXAMPLES / "several-unknowns.json")

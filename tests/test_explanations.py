@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from b12kg.recommendation import Recommendation
 from b12kg.recommendation.explanations import Change, ChangeSet, explained
 from b12kg.recommendation.text import explanation
 from b12kg.tables import example
-from tests.conftest import TIES
+from tests.conftest import SECOND, TIES
 
 Facts = Mapping[str, str]
 
@@ -286,7 +285,7 @@ def test_what_would_let_an_offer_through_does(executable: ExecutableGuideline) -
 
 
 def test_a_rule_that_refines_an_offer_is_named_before_those_that_disagree() -> None:
-    second = b12kg.load(Path(__file__).parent / "guidelines" / "second")
+    second = b12kg.load(SECOND)
     fever: dict[str, Any] = {"measurements": [{"of": "Temperature", "value": 38, "unit": "Cel"}]}
     (contrast,) = answer(second, present=["Flu"], **fever).why_not("Care", offer="tea")["Care"]
     (hindrance,) = contrast.hindrances
@@ -354,7 +353,7 @@ def test_the_words(executable: ExecutableGuideline) -> None:
 
 
 def test_a_second_guideline_is_explained_in_its_own_words() -> None:
-    second = b12kg.load(Path(__file__).parent / "guidelines" / "second")
+    second = b12kg.load(SECOND)
     words = explanation(answer(second, present=["Flu"]), with_what_if=True, decisions=())
     assert "Why not Herbal tea" in words or "Why not Tea" in words
     assert "B12" not in words

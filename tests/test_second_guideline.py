@@ -10,8 +10,7 @@ import pytest
 import b12kg
 from b12kg.errors import InvalidGuideline, UnsupportedConstruct, UsageError
 from b12kg.recommend import ExecutableGuideline
-
-SECOND = Path(__file__).parent / "guidelines" / "second"
+from tests.conftest import SECOND
 
 
 @pytest.fixture(scope="module")
