@@ -13,7 +13,8 @@ from b12kg.cli import main
 from b12kg.guideline import Guideline
 from b12kg.resources import GUIDELINES
 from b12kg.turtle import load_guideline
-from tests.test_second_guideline import SECOND, edit
+from tests.conftest import SECOND
+from tests.test_second_guideline import edit
 
 
 @pytest.fixture
