@@ -247,6 +247,15 @@ class ExpectedFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class ExpectedAuditFinding:
+    """What one check of the audit finds because the source is so: the IRIs of what it is about, and the reason."""
+
+    check: str
+    about: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Bin:
     """A range of a quantity within which no threshold of the guideline lies."""
 
@@ -295,6 +304,7 @@ class Guideline:
     arguments: tuple[Argument, ...]
     impossible: tuple[ClassExpression, ...]
     expected: tuple[ExpectedFinding, ...]
+    expected_by_audit: tuple[ExpectedAuditFinding, ...]
     files: tuple[Path, ...]
     shapes: tuple[Path, ...]
 

@@ -34,6 +34,7 @@ from b12kg.guideline import (
     Component,
     Concept,
     Decision,
+    ExpectedAuditFinding,
     ExpectedFinding,
     Guideline,
     Offer,
@@ -48,7 +49,7 @@ from b12kg.guideline import (
     TreatmentStatus,
 )
 from b12kg.iris import B12, DCTERMS, OA, OWL, PAV, PROV, RDF, RDFS, SKOS, XSD, name_of
-from b12kg.resources import ONTOLOGY, QUERIES, SHAPES, folder_of
+from b12kg.resources import Tree, folder_of, tree_of
 
 if TYPE_CHECKING:
     from rdflib import Graph
@@ -73,10 +74,11 @@ def load_guideline(where: str | Path | None = None) -> Guideline:
     'assessment'
     """
     folder = folder_of(where)
-    files = _modules(folder)
-    beside = [SHAPES / path.name for path in files if path.parent == ONTOLOGY]
-    shapes = tuple(path for path in (SHAPES / "record.ttl", *beside, folder / "shapes.ttl") if path.is_file())
-    return read_guideline(_parse(files), files=files, shapes=shapes, digest=_digest(folder, files))
+    tree = tree_of(folder)
+    files = _modules(folder, tree)
+    beside = [tree.shapes / path.name for path in files if path.parent == tree.ontology]
+    shapes = tuple(path for path in (tree.shapes / "record.ttl", *beside, folder / "shapes.ttl") if path.is_file())
+    return read_guideline(_parse(files), files=files, shapes=shapes, digest=_digest(folder, tree, files))
 
 
 def read_guideline(graph: Graph, *, files: tuple[Path, ...], shapes: tuple[Path, ...], digest: str) -> Guideline:
@@ -92,21 +94,21 @@ def read_guideline(graph: Graph, *, files: tuple[Path, ...], shapes: tuple[Path,
     return guideline
 
 
-def _modules(folder: Path) -> tuple[Path, ...]:
+def _modules(folder: Path, tree: Tree) -> tuple[Path, ...]:
     """The folder's files, and the shared modules that they import."""
     own = sorted(path for path in folder.glob("*.ttl") if path.name != "shapes.ttl")
     imported = {str(iri) for iri in _parse(own).objects(None, _uri(OWL + "imports"))} | {B12 + "vocabulary"}
-    return (*(path for path in sorted(ONTOLOGY.glob("*.ttl")) if B12 + path.stem in imported), *own)
+    return (*(path for path in sorted(tree.ontology.glob("*.ttl")) if B12 + path.stem in imported), *own)
 
 
-def _digest(folder: Path, files: Iterable[Path]) -> str:
+def _digest(folder: Path, tree: Tree, files: Iterable[Path]) -> str:
     """Over every file whose content can change an answer: path from the project's or the folder's top."""
-    used = {*files, *SHAPES.glob("*.ttl"), *folder.glob("*.ttl"), *(QUERIES / "decide").glob("*.rq")}
+    used = {*files, *tree.shapes.glob("*.ttl"), *folder.glob("*.ttl"), *(tree.queries / "decide").glob("*.rq")}
 
     def named(path: Path) -> str:
         if path.is_relative_to(folder):
             return f"guideline/{path.relative_to(folder).as_posix()}"
-        return path.relative_to(ONTOLOGY.parent).as_posix()
+        return path.relative_to(tree.ontology.parent).as_posix()
 
     lines = sorted((named(path), hashlib.sha256(path.read_bytes()).hexdigest()) for path in used)
     return "sha256:" + hashlib.sha256("".join(f"{name} {digest}\n" for name, digest in lines).encode()).hexdigest()
@@ -283,6 +285,7 @@ class _Reader:
             arguments=arguments,
             impossible=self.impossible(concepts, phenotypes),
             expected=tuple(self.expected(n, decisions, rules) for _, n in self.instances("ExpectedFinding")),
+            expected_by_audit=tuple(self.expected_by_audit(n) for _, n in self.instances("ExpectedAuditFinding")),
             files=self.files,
             shapes=self.shapes,
         )
@@ -481,6 +484,13 @@ class _Reader:
             decision=self.pointer(node, B12 + "inDecision", decisions),
             rules=self.pointers(node, B12 + "rule", rules),
             patients=self.one(node, B12 + "patients"),
+            reason=self.one(node, B12 + "editorialReason"),
+        )
+
+    def expected_by_audit(self, node: Node) -> ExpectedAuditFinding:
+        return ExpectedAuditFinding(
+            check=self.one(node, B12 + "check"),
+            about=tuple(sorted(str(iri) for iri in self.graph.objects(node, _uri(B12 + "about")))),
             reason=self.one(node, B12 + "editorialReason"),
         )
 

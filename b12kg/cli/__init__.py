@@ -15,17 +15,30 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import date
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from b12kg import __version__
-from b12kg.errors import B12kgError, InvalidGuideline, InvalidRecord, Problem, UsageError
-from b12kg.records import SUFFIXES
+from b12kg.cli import trust
+from b12kg.cli.files import (
+    ANSWERED,
+    FINDINGS,
+    INPUTS,
+    INVALID_GUIDELINE,
+    INVALID_RECORD,
+    USAGE,
+    once,
+    print_problems,
+    progress,
+    read,
+    terminal,
+)
+from b12kg.errors import B12kgError, InvalidGuideline, InvalidRecord, UsageError
 
-ANSWERED, FINDINGS, USAGE, INVALID_RECORD, INVALID_GUIDELINE = range(5)
+if TYPE_CHECKING:
+    from rdflib import Graph
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code: int = arguments.run(arguments)
     except InvalidRecord as error:
-        _problems(error.problems)
+        print_problems(error.problems)
         return INVALID_RECORD
     except InvalidGuideline as error:
-        _problems(error.problems)
+        print_problems(error.problems)
         return INVALID_GUIDELINE
     except B12kgError as error:
         print(f"b12kg: {error}", file=sys.stderr)
@@ -79,13 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         of.add_argument(
             "files", nargs="+", metavar="FILE", help="records: .json, .ttl, .nt or .jsonld; - is standard input"
         )
-        of.add_argument("--input", choices=_INPUTS, help="format of the records (default: by suffix, JSON for -)")
+        of.add_argument("--input", choices=INPUTS, help="format of the records (default: by suffix, JSON for -)")
         of.add_argument("--as-of", type=_date, metavar="DATE", help="for records without asOf (default: today)")
         guideline(of)
 
     def one_record(of: argparse.ArgumentParser) -> None:
         of.add_argument("file", metavar="FILE", help="a record: .json, .ttl, .nt or .jsonld")
-        of.add_argument("--input", choices=_INPUTS, help="format of the record (default: by suffix, JSON for -)")
+        of.add_argument("--input", choices=INPUTS, help="format of the record (default: by suffix, JSON for -)")
         of.add_argument("--as-of", type=_date, metavar="DATE", help="for a record without asOf (default: today)")
         guideline(of)
 
@@ -101,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
     records(recommend)
     engine(recommend)
     recommend.add_argument("--format", choices=_FORMATS, default="text", help="form of the answer (default: text)")
+    recommend.add_argument("--record-to", metavar="FOLDER", help="keep a log of what was answered: digests and times")
+    recommend.add_argument("--with-record", action="store_true", help="keep the records in that log as well")
 
     validate = command(_validate, "validate", "Say what is wrong with each record, or odd about it.")
     records(validate)
@@ -131,7 +146,12 @@ def _parser() -> argparse.ArgumentParser:
 
     query = command(_query, "query", "Ask a shipped SPARQL query, or one in a file, of the guideline.")
     query.add_argument("query", metavar="NAME|FILE.rq", help="`b12kg queries` lists the names")
-    query.add_argument("--record", metavar="FILE", help="ask it of the answer to this record as well")
+    query.add_argument(
+        "--record", action="append", default=[], metavar="FILE", help="ask it of the answer to this record (repeatable)"
+    )
+    query.add_argument(
+        "--data", action="append", default=[], metavar="FILE", help="ask it of this Turtle as well (repeatable)"
+    )
     query.add_argument(
         "--set", action="append", default=[], metavar="NAME=IRI", help="value of a parameter of the query"
     )
@@ -140,15 +160,48 @@ def _parser() -> argparse.ArgumentParser:
     guideline(query)
 
     queries = command(_queries, "queries", "List the shipped queries with the question that each answers.")
-    queries.add_argument("--group", choices=["audit", "competency", "decide"], help="only those of one group")
+    queries.add_argument("--group", choices=["audit", "competency", "decide", "prov"], help="only those of one group")
 
     schema = command(_schema, "schema", "Print the JSON Schema of a record, or its JSON-LD context.")
     schema.add_argument("--context", action="store_true", help="the JSON-LD context")
     guideline(schema)
 
-    audit = command(_audit, "audit", "Run every check of the guideline: shapes, audit queries, the basis of overrides.")
-    audit.add_argument("--format", choices=["text", "json"], default="text", help="form of the findings")
+    audit = command(trust.audit, "audit", "Run every check of the guideline, against its document if that is given.")
+    audit.add_argument("--source", metavar="FILE", help="the document that the guideline was read from")
+    audit.add_argument("--cases", metavar="FILE", help="test patients: records as JSON, one a line or in a list")
+    audit.add_argument("--all", action="store_true", help="in the text form, each expected finding as well")
+    audit.add_argument(
+        "--format", choices=["text", "json", "csv", "html", "turtle"], default="text", help="form of the findings"
+    )
     guideline(audit)
+    parts = audit.add_subparsers(title="more", metavar="log FOLDER")
+    summary = "Say whether the log of runs in a folder is as it was written, and answered in the same way again."
+    log = parts.add_parser("log", help=summary, description=summary)
+    log.set_defaults(run=trust.log)
+    log.add_argument("folder", metavar="FOLDER", help="what was given to `b12kg recommend --record-to`")
+    log.add_argument("--head", metavar="HASH", help="the hash of an entry that has to be in it")
+    log.add_argument("--format", choices=["text", "json"], default="text", help="form of the findings")
+    guideline(log)
+
+    evidence = command(
+        trust.evidence, "evidence", "Write the evidence for an answer into one signed file, or verify such a file."
+    )
+    evidence.add_argument("what", nargs="+", metavar="FILE | verify PACK", help="a record, or `verify` and a pack")
+    evidence.add_argument("-o", "--output", metavar="PACK", help="the file to write")
+    evidence.add_argument("--signer", metavar="FINGERPRINT", help="verify: the key that has to have signed it")
+    evidence.add_argument("--format", choices=["text", "json"], default="text", help="verify: form of the findings")
+    evidence.add_argument("--input", choices=INPUTS, help="format of the record (default: by suffix, JSON for -)")
+    evidence.add_argument("--as-of", type=_date, metavar="DATE", help="for a record without asOf (default: today)")
+    engine(evidence)
+    guideline(evidence)
+
+    diff = command(trust.diff, "diff", "Say what a new version of a guideline changes, and for which patients.")
+    diff.add_argument("old", metavar="OLD", help="a folder of Turtle, a shipped guideline, a version or a git revision")
+    diff.add_argument("new", metavar="NEW", help="the same")
+    diff.add_argument("--cohort", metavar="FILE", help="records as JSON, one a line or in a list: how many change")
+    diff.add_argument("--as-of", type=_date, metavar="DATE", help="for records without asOf (default: today)")
+    diff.add_argument("--format", choices=["text", "json", "turtle"], default="text", help="form of the changes")
+    diff.add_argument("--guideline", metavar="NAME", help="which guideline of a revision that has several")
 
     export = command(_export, "export", "Write the guideline as one file.")
     export.add_argument("--format", choices=["owl"], default="owl", help="owl: RDF/XML and Turtle, OWL 2 DL")
@@ -157,7 +210,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-_INPUTS = list(SUFFIXES.values())
 _FORMATS = ["text", "json", "turtle", "trig", "jsonld"]
 
 
@@ -177,29 +229,35 @@ def _date(text: str) -> date:
 def _recommend(arguments: argparse.Namespace) -> int:
     from b12kg.recommend import load
 
-    with _progress("reading the guideline; after a change of it, its tables are worked out"):
+    with progress("reading the guideline; after a change of it, its tables are worked out"):
         guideline = load(arguments.guideline)
     code = ANSWERED
     many = len(arguments.files) > 1
-    _once(arguments.files)
+    once(arguments.files)
+    if arguments.with_record and arguments.record_to is None:
+        raise UsageError("--with-record says what to keep in a log; name its folder with --record-to")
     for index, name in enumerate(arguments.files):
         try:
-            with _progress("working it out"):
-                data, format_ = _read(name, arguments.input)
+            with progress("working it out"):
+                data, format_ = read(name, arguments.input)
                 as_of = arguments.as_of or date.today()
                 answer = guideline.recommend(data, format=format_, as_of=as_of, engine=arguments.engine)
         except InvalidRecord as error:
-            _problems(error.problems, name)
+            print_problems(error.problems, name)
             code = INVALID_RECORD
             continue
         except UsageError as error:
             print(f"b12kg: {error}", file=sys.stderr)
             code = max(code, USAGE)
             continue
+        if arguments.record_to is not None:
+            from b12kg.runlog import append
+
+            append(Path(arguments.record_to), answer, at=datetime.now(UTC), with_record=arguments.with_record)
         if arguments.format == "text":
             if many:
                 print(f"{'' if index == 0 else chr(10)}===== {name} =====\n")
-            sys.stdout.write(answer.to_text(**_terminal()))
+            sys.stdout.write(answer.to_text(**terminal()))
         elif arguments.format == "json":
             print(json.dumps(answer.to_dict(), ensure_ascii=False, indent=None if many else 2))
         else:
@@ -212,10 +270,10 @@ def _validate(arguments: argparse.Namespace) -> int:
 
     guideline = load(arguments.guideline)
     code = ANSWERED
-    _once(arguments.files)
+    once(arguments.files)
     for name in arguments.files:
         try:
-            data, format_ = _read(name, arguments.input)
+            data, format_ = read(name, arguments.input)
         except UsageError as error:
             print(f"b12kg: {error}", file=sys.stderr)
             code = max(code, USAGE)
@@ -237,7 +295,7 @@ def _validate(arguments: argparse.Namespace) -> int:
 def _explain(arguments: argparse.Namespace) -> int:
     from b12kg.recommend import load
 
-    data, format_ = _read(arguments.file, arguments.input)
+    data, format_ = read(arguments.file, arguments.input)
     answer = load(arguments.guideline).recommend(data, format=format_, as_of=arguments.as_of or date.today())
     what: dict[str, Any] = {
         "offer": arguments.offer,
@@ -255,7 +313,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     else:
         from b12kg.recommendation.text import explanation
 
-        sys.stdout.write(explanation(answer, arguments.decision, **what, **_terminal()))
+        sys.stdout.write(explanation(answer, arguments.decision, **what, **terminal()))
     return ANSWERED
 
 
@@ -271,10 +329,10 @@ def _ask(arguments: argparse.Namespace) -> int:
     if save is not None and not save.absolute().parent.is_dir():
         raise UsageError(f"{arguments.save}: there is no folder {str(save.parent)!r} to save the record in")
     guideline = load(arguments.guideline)
-    data, format_ = _read(arguments.file, arguments.input)
+    data, format_ = read(arguments.file, arguments.input)
     first = guideline.recommend(data, format=format_, as_of=arguments.as_of or date.today())
     answer = interview(guideline, first, _asked, print)
-    sys.stdout.write("\n" + answer.to_text(**_terminal()))
+    sys.stdout.write("\n" + answer.to_text(**terminal()))
     if save is not None:
         text = json.dumps(answer.record.to_dict(), ensure_ascii=False, indent=2) + "\n"
         try:
@@ -340,14 +398,26 @@ def _query(arguments: argparse.Namespace) -> int:
     guideline = load(arguments.guideline)
     query = find_query(arguments.query)
     graphs = [guideline.content.graph()]
-    if arguments.record is not None:
-        data, format_ = _read(arguments.record, None)
-        with _progress("working out the record"):
+    for name in arguments.record:
+        data, format_ = read(name, None)
+        with progress("working out the record"):
             answer = guideline.recommend(data, format=format_, as_of=arguments.as_of or date.today())
         graphs.append(answer.graph())
+    graphs += map(_turtle, arguments.data)
     values = dict(_assignment(text) for text in arguments.set)
     rows = write_answer(run(store_of(graphs), query, values), arguments.format, sys.stdout)
     return FINDINGS if query.kind == "violation" and rows else ANSWERED
+
+
+def _turtle(name: str) -> Graph:
+    from rdflib import Graph
+
+    try:
+        return Graph().parse(data=Path(name).read_bytes(), format="turtle")
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from error
+    except Exception as error:  # rdflib raises many kinds; each is the same: it cannot be read
+        raise UsageError(f"{name}: not Turtle: {error}") from error
 
 
 def _assignment(text: str) -> tuple[str, str]:
@@ -378,24 +448,6 @@ def _schema(arguments: argparse.Namespace) -> int:
     return ANSWERED
 
 
-def _audit(arguments: argparse.Namespace) -> int:
-    from b12kg.audit import audit
-    from b12kg.turtle import load_guideline
-
-    guideline = load_guideline(arguments.guideline)
-    with _progress("checking (the reasoner starts once, in a few seconds)"):
-        findings = audit(guideline)
-    if arguments.format == "json":
-        found = [finding.to_dict() for finding in findings]
-        print(json.dumps({"guideline": guideline.id, "digest": guideline.digest, "findings": found}, indent=2))
-    else:
-        for finding in findings:
-            at = f"{finding.entity} {finding.property} {finding.value}".strip()
-            print(f"{finding.severity}: {at}: {finding.message} [{finding.check}]")
-        print(f"{guideline.id} {guideline.version}: {len(findings)} finding{'' if len(findings) == 1 else 's'}")
-    return FINDINGS if any(finding.severity == "error" for finding in findings) else ANSWERED
-
-
 def _export(arguments: argparse.Namespace) -> int:
     from b12kg.export import write_owl
     from b12kg.turtle import load_guideline
@@ -406,66 +458,3 @@ def _export(arguments: argparse.Namespace) -> int:
     for path in write_owl(load_guideline(arguments.guideline), folder):
         print(path)
     return ANSWERED
-
-
-# ---- in and out --------------------------------------------------------------------------------
-
-
-def _read(name: str, format_: str | None) -> tuple[bytes, str]:
-    """The bytes of a record and the format that they are in.
-
-    Raises:
-        UsageError: the file cannot be read, or nothing says what format it is in.
-    """
-    if name == "-":
-        return sys.stdin.buffer.read(), format_ or "json"
-    path = Path(name)
-    known = format_ or SUFFIXES.get(path.suffix.lower())
-    if known is None:
-        raise UsageError(
-            f"{name}: no format goes by {path.suffix or 'no suffix'!r}; name one with --input {{{','.join(_INPUTS)}}}"
-        )
-    try:
-        return path.read_bytes(), known
-    except OSError as error:
-        raise UsageError(f"{name}: {error.strerror}") from error
-
-
-def _once(files: Sequence[str]) -> None:
-    """Refuse to read standard input twice: the second time it is empty.
-
-    Raises:
-        UsageError: it is named twice.
-    """
-    if files.count("-") > 1:
-        raise UsageError("- (standard input) can be named once only")
-
-
-def _problems(problems: Sequence[Problem], name: str | None = None) -> None:
-    if name is not None:
-        print(f"b12kg: {'standard input' if name == '-' else name} is not answered:", file=sys.stderr)
-    for problem in problems:
-        print(f"  {problem}" if name is not None else f"b12kg: {problem}", file=sys.stderr)
-
-
-def _terminal() -> dict[str, Any]:
-    """Whether to use colours, and how wide the terminal is."""
-    import shutil
-
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    return {"colour": colour, "width": min(shutil.get_terminal_size((100, 24)).columns, 120)}
-
-
-@contextmanager
-def _progress(words: str) -> Iterator[None]:
-    """A line on a terminal while something takes its time, gone when it is done."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    sys.stderr.write(f"b12kg: {words} ...")
-    sys.stderr.flush()
-    try:
-        yield
-    finally:
-        sys.stderr.write("\r\033[K")
-        sys.stderr.flush()

@@ -19,6 +19,7 @@ from b12kg import audit, turtle
 from b12kg.compiled import Compiled
 from b12kg.decide import decide
 from b12kg.errors import InvalidGuideline
+from b12kg.findings import with_reasons
 from b12kg.recommend import ExecutableGuideline
 from b12kg.tabulate import build
 from b12kg.validate import compiled
@@ -80,8 +81,12 @@ class Judge:
             return Kill("case", words)
         for finding in sorted(findings(changed.compiled) ^ self.findings):
             return Kill("finding", finding)
-        for found in (*audit.by_queries(changed.content), *audit.by_shapes(graph)):
-            return Kill("check", f"{found.check}: {found.entity} {found.property} {found.value}")
+        found = with_reasons(
+            [*audit.by_queries(changed.content), *audit.by_shapes(graph)], changed.content.expected_by_audit
+        )
+        for unexpected in found:
+            if unexpected.expected is None:
+                return Kill("check", f"{unexpected.check}: {unexpected.place}")
         return None
 
     def unexpected(self, executable: ExecutableGuideline) -> Iterator[str]:
