@@ -125,22 +125,26 @@ class Record:
     measurements: tuple[Measurement, ...] = ()
     outside: tuple[Circumstance, ...] = ()
 
+    def as_given(self) -> dict[str, JsonValue]:
+        """The record in its JSON format, every entry at the place that its path names."""
+        form: dict[str, JsonValue] = {"id": self.id, "asOf": self.as_of.isoformat()}
+        if self.jurisdiction is not None:
+            form["jurisdiction"] = self.jurisdiction
+        plain = [s for s in self.statements if s.said_by is None]
+        form["present"] = [_entry(s.of, s.on, s.source) for s in plain if s.present]
+        form["absent"] = [_entry(s.of, s.on, s.source) for s in plain if not s.present]
+        form["measurements"] = [_measurement(m) for m in self.measurements]
+        form["treatments"] = [_treatment(s, *s.said_by) for s in self.statements if s.said_by is not None]
+        form["outsideSource"] = [_entry(c.of, c.on, c.source) for c in self.outside]
+        return form
+
     def to_dict(self) -> dict[str, JsonValue]:
         """The record in the canonical form of its JSON format.
 
         Entries are sorted and a repeated one stands once, so that records that state the same have
         the same form, whatever order or format they were read from.
         """
-        form: dict[str, JsonValue] = {"id": self.id, "asOf": self.as_of.isoformat()}
-        if self.jurisdiction is not None:
-            form["jurisdiction"] = self.jurisdiction
-        plain = [s for s in self.statements if s.said_by is None]
-        form["present"] = _set(_entry(s.of, s.on, s.source) for s in plain if s.present)
-        form["absent"] = _set(_entry(s.of, s.on, s.source) for s in plain if not s.present)
-        form["measurements"] = _set(_measurement(m) for m in self.measurements)
-        form["treatments"] = _set(_treatment(s, *s.said_by) for s in self.statements if s.said_by is not None)
-        form["outsideSource"] = _set(_entry(c.of, c.on, c.source) for c in self.outside)
-        return form
+        return {key: _set(part) if isinstance(part, list) else part for key, part in self.as_given().items()}
 
     @property
     def digest(self) -> str:
@@ -154,8 +158,8 @@ def json_number(value: Decimal) -> int | float:
     >>> json_number(Decimal("30.0")), json_number(Decimal("20.1"))
     (30, 20.1)
     """
-    # Beyond 2^53 RFC 8785 writes no integers: not every one of them is a double.
-    whole = abs(value) <= 2**53 and value == value.to_integral_value()
+    # From 2^53 on RFC 8785 writes no integers: not every one of them is a double.
+    whole = abs(value) < 2**53 and value == value.to_integral_value()
     return int(value) if whole else float(value)
 
 

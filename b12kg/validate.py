@@ -140,7 +140,7 @@ def _problem(record: Record, guideline: Guideline, nodes: Nodes, result: Result)
 def _as_reported(measurement: Measurement, guideline: Guideline) -> str:
     """The value as it stands in the record, and what that is in the canonical unit if it is another."""
     unit = guideline.quantities[measurement.of].unit
-    reported = f"{measurement.comparator or ''}{measurement.value:f} {measurement.unit}"
+    reported = f"{measurement.comparator or ''}{measurement.value.normalize():f} {measurement.unit}"
     same = measurement.unit == unit
     return reported if same else f"{reported}, which is {measurement.canonical.normalize():f} {unit}"
 
