@@ -20,7 +20,7 @@ from pathlib import Path
 from b12kg import __version__, expression, guideline, outcome, shacl, tables
 from b12kg.codec import decode, encode
 from b12kg.guideline import Guideline
-from b12kg.resources import ONTOLOGY, PACKAGE, QUERIES, SHAPES, TABLES, folder_of
+from b12kg.resources import PACKAGE, TABLES, folder_of, tree_of
 from b12kg.shacl import Shapes
 from b12kg.tables import Tables
 
@@ -86,8 +86,9 @@ def compile_guideline(folder: Path) -> Compiled:
 
 def file_name(folder: Path) -> str:
     """The name of the file for the guideline in a folder, as its files and this package now are."""
-    parts = [*ONTOLOGY.glob("*.ttl"), *SHAPES.glob("*.ttl"), *(QUERIES / "decide").glob("*.rq")]
-    named = [(path.relative_to(ONTOLOGY.parent).as_posix(), path) for path in parts]
+    tree = tree_of(folder)
+    parts = [*tree.ontology.glob("*.ttl"), *tree.shapes.glob("*.ttl"), *(tree.queries / "decide").glob("*.rq")]
+    named = [(path.relative_to(tree.ontology.parent).as_posix(), path) for path in parts]
     named += [(f"guideline/{path.name}", path) for path in folder.glob("*.ttl")]
     named += [(f"package/{path.relative_to(PACKAGE).as_posix()}", path) for path in PACKAGE.rglob("*.py")]
     lines = [f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n" for name, path in sorted(named)]
@@ -156,8 +157,8 @@ def _age(path: Path) -> float:
 
 
 def _name(path: Path, folder: Path) -> str:
-    return path.name if path.parent == folder else f"/{path.relative_to(ONTOLOGY).as_posix()}"
+    return path.name if path.parent == folder else f"/{path.relative_to(tree_of(folder).ontology).as_posix()}"
 
 
 def _path(name: str, folder: Path) -> Path:
-    return ONTOLOGY / name[1:] if name.startswith("/") else folder / name
+    return tree_of(folder).ontology / name[1:] if name.startswith("/") else folder / name

@@ -6,13 +6,14 @@ What the queries say is theirs; what several endings come to is for outcome.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
 from b12kg.guideline import Guideline
 from b12kg.iris import B12, RDF, name_of
 from b12kg.outcome import Ending, Filling, Status
-from b12kg.queries import Query, run, shipped, store_of
+from b12kg.queries import Query, queries_in, run, store_of
+from b12kg.resources import tree_of
 
 if TYPE_CHECKING:
     from rdflib import Graph
@@ -51,7 +52,8 @@ def decide(
             return []
         return [tuple(str(row[column].value) for column in query.columns) for row in answer]
 
-    return endings(len(fillings), ask)
+    queries = queries_in(tree_of(guideline.files[-1].parent).queries / "decide")
+    return endings(len(fillings), ask, queries.values())
 
 
 def question(guideline: Guideline, fillings: Sequence[tuple[Filling, frozenset[str]]]) -> Graph:
@@ -68,11 +70,11 @@ def question(guideline: Guideline, fillings: Sequence[tuple[Filling, frozenset[s
     return graph
 
 
-def endings(count: int, ask: Asker) -> list[Ending]:
-    """The endings of fillings 0 to ``count``, by asking the queries of ``decide/`` in their order."""
+def endings(count: int, ask: Asker, queries: Iterable[Query]) -> list[Ending]:
+    """The endings of fillings 0 to ``count``, by asking the queries in their order."""
     found: list[dict[str, list[str]]] = [{} for _ in range(count)]
     overridden: list[dict[str, set[str]]] = [{} for _ in range(count)]
-    for query in shipped("decide").values():
+    for query in queries:
         for filling, *rest in ask(query):
             index = int(filling.removeprefix(_FILLINGS))
             if query.id == "endings":

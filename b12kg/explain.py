@@ -36,10 +36,15 @@ def answer(guideline: Guideline, decision: str, verdict: Verdict, reasons: Reaso
 def alerts(guideline: Guideline, verdicts: Mapping[str, Verdict], truth: Truths) -> Iterator[Alert]:
     """Rules that are followed, or may be, for a patient of whom the condition of their alert holds."""
     for decision in guideline.alerting:
-        for found in verdicts[decision].rules:
-            condition = guideline.rules[found.rule].alert_when
-            if found.followed != "never" and condition is not None and truth(condition) == "entailed":
-                yield Alert(found.rule, found.followed, found.follow_missing)
+        yield from alerts_of(guideline, verdicts[decision], truth)
+
+
+def alerts_of(guideline: Guideline, verdict: Verdict, truth: Truths) -> Iterator[Alert]:
+    """The alerts that the rules of one decision raise."""
+    for found in verdict.rules:
+        condition = guideline.rules[found.rule].alert_when
+        if found.followed != "never" and condition is not None and truth(condition) == "entailed":
+            yield Alert(found.rule, found.followed, found.follow_missing)
 
 
 def unused(guideline: Guideline, record: Record, facts: Facts) -> tuple[Unused, ...]:

@@ -94,7 +94,25 @@ def shipped(folder: str = "") -> Mapping[str, Query]:
     >>> list(shipped("decide"))[0]
     'applying-rules'
     """
-    return {query.id: query for query in map(read_query, sorted((QUERIES / folder).rglob("*.rq")))}
+    return _in_order(QUERIES / folder)
+
+
+def queries_in(folder: Path) -> Mapping[str, Query]:
+    """The queries in a folder that may be somebody else's, by id, in the order of their files.
+
+    Raises:
+        UsageError: one cannot be read, or is something else than a query that only reads.
+    """
+    if folder.is_relative_to(QUERIES):
+        return shipped(folder.relative_to(QUERIES).as_posix())
+    found = _in_order(folder)
+    for query in found.values():
+        refuse_all_but_reading(query.text, query.path.name)
+    return found
+
+
+def _in_order(folder: Path) -> dict[str, Query]:
+    return {query.id: query for query in map(read_query, sorted(folder.rglob("*.rq")))}
 
 
 def find_query(name: str) -> Query:

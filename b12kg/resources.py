@@ -5,6 +5,7 @@ The one module that knows both places.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from b12kg.errors import UsageError
@@ -21,6 +22,28 @@ SHAPES = ONTOLOGY / "shapes"
 TABLES = _ROOT / "tables"
 PACKAGE = _PACKAGE
 EXAMPLES = ONTOLOGY / "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """What the folders of guidelines are read with: the shared modules, their shapes, and the queries that decide."""
+
+    ontology: Path
+    shapes: Path
+    queries: Path
+
+
+def tree_of(folder: Path) -> Tree:
+    """The tree that a guideline's folder belongs to: the one it lies in, or else the shipped one.
+
+    It lies in a tree as ``ontology/guidelines/NAME``, with ``ontology/vocabulary.ttl``, ``ontology/shapes``
+    and ``queries/decide`` in their places, as in a checkout of any version of this project.
+    """
+    guidelines = folder.resolve().parent
+    ontology = guidelines.parent
+    own = Tree(ontology, ontology / "shapes", ontology.parent / "queries")
+    whole = (ontology / "vocabulary.ttl").is_file() and own.shapes.is_dir() and (own.queries / "decide").is_dir()
+    return own if guidelines.name == GUIDELINES.name and whole else Tree(ONTOLOGY, SHAPES, QUERIES)
 
 
 def folder_of(where: str | Path | None) -> Path:

@@ -163,7 +163,7 @@ def verify(compiled: Compiled) -> Verification:
     ()
     """
     guideline = compiled.guideline
-    show: Show = partial(example, guideline, accept=partial(_accepted, compiled))
+    show: Show = partial(example, guideline, accept=partial(accepted, compiled))
     figures, findings = {}, list[Finding]()
     for name, table in compiled.tables.decisions.items():
         findings += _gaps(guideline, name, table, show)
@@ -192,7 +192,7 @@ def verify(compiled: Compiled) -> Verification:
     return Verification(guideline, figures, _with_reasons(guideline, findings, show))
 
 
-def _accepted(compiled: Compiled, quantity: str, value: Decimal) -> bool:
+def accepted(compiled: Compiled, quantity: str, value: Decimal) -> bool:
     """Whether a record may state this value of a quantity, in the canonical unit."""
     guideline = compiled.guideline
     unit = guideline.quantities[quantity].unit

@@ -105,8 +105,12 @@ def write(graphs: Mapping[str, Graph], format: str) -> str:
 
 
 def iri_of(recommendation: Recommendation) -> str:
-    """The IRI of the answer: by record, guideline and date, so that each engine gives it the same."""
-    parts = (recommendation.record.digest, recommendation.guideline.digest, recommendation.record.as_of.isoformat())
+    """The IRI of the answer: by record, guideline, date and version of b12kg, so that each engine gives it the same.
+
+    Of the version too, since one activity has one software, and another version may answer otherwise.
+    """
+    record, guideline = recommendation.record, recommendation.guideline
+    parts = (record.digest, guideline.digest, record.as_of.isoformat(), __version__)
     return f"{B12}recommendation/{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:32]}"
 
 
@@ -270,7 +274,7 @@ class _Writer:
     def rule(self, outcome: URIRef, finding: RuleFinding) -> None:
         rules, node = self.guideline.rules, self.iri(f"{outcome}/{finding.rule.name}")
         rule = self.term(finding.rule.iri)
-        self.type(node, B12 + "RuleFinding")
+        self.type(node, B12 + "RuleFinding", PROV + "Entity")
         self.label(node, f"{finding.rule.label}: {finding.state}")
         self.add(outcome, B12 + "ruleFinding", node)
         self.add(node, B12 + "rule", rule)
@@ -289,7 +293,7 @@ class _Writer:
     def alert(self, alert: Alert) -> None:
         rule = self.guideline.rules[alert.rule]
         node = self.iri(f"{self.top}/alert/{alert.rule}/{alert.certainty}")
-        self.type(node, B12 + "Alert")
+        self.type(node, B12 + "Alert", PROV + "Entity")
         self.label(node, f"{rule.label}: {alert.certainty}")
         self.add(self.top, B12 + "alert", node)
         self.add(node, B12 + "rule", self.term(rule.iri))
@@ -335,7 +339,7 @@ class _Writer:
     def hindrance(self, contrast: URIRef, hindrance: Hindrance, finding: URIRef) -> None:
         rule = hindrance.finding.rule
         node = self.iri(f"{contrast}/{rule.name}")
-        self.type(node, B12 + "Hindrance")
+        self.type(node, B12 + "Hindrance", PROV + "Entity")
         self.label(node, f"{rule.label}: {hindrance.kind}")
         self.add(contrast, B12 + "hindrance", node)
         self.add(node, B12 + "rule", self.term(rule.iri))
@@ -434,6 +438,7 @@ def excerpt(guideline: Guideline, terms: Iterable[str]) -> Graph:
     """What the guideline's graph says of these terms and of what they rest on, without class expressions.
 
     An override between two of the rules comes with them, since its basis explains which one is followed.
+    What is derived from something is stated to be an entity, since not every tool infers it.
     A passage whose marker resolves to a reference also ``cito:citesAsEvidence`` it.
     """
     from rdflib import BNode, Graph, URIRef
@@ -454,6 +459,9 @@ def excerpt(guideline: Guideline, terms: Iterable[str]) -> Graph:
             if property_ in chain and str(value) not in seen:
                 seen.add(str(value))
                 waiting.append(str(value))
+    for derivation in (PROV + "wasDerivedFrom", PROV + "qualifiedDerivation"):
+        for derived in set(part.subjects(URIRef(derivation))):
+            part.add((derived, URIRef(RDF + "type"), URIRef(PROV + "Entity")))
     for passage in guideline.passages.values():
         for citation in passage.citations:
             if passage.iri in seen and citation.reference is not None:

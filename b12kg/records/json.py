@@ -24,7 +24,7 @@ from b12kg.units import convert, ucum
 KEYS = ("id", "asOf", "jurisdiction", "present", "absent", "measurements", "treatments", "outsideSource")
 # The address of the shipped JSON-LD context: a record may name it, and it is never fetched.
 CONTEXT = B12 + "record.context.jsonld"
-_LARGEST = 10 * 1024 * 1024  # bytes; a record of one patient has some thousand
+LARGEST = 10 * 1024 * 1024  # bytes; a record of one patient has some thousand
 _MOST = 1000  # entries of one list; a record of one patient has some dozens
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}\Z", re.ASCII)
 
@@ -66,8 +66,8 @@ def limited(data: str | bytes) -> None:
     Raises:
         InvalidRecord: it is too large.
     """
-    if len(data) > _LARGEST:
-        raise InvalidRecord([Problem("record", "too large", f"{len(data)} bytes", f"at most {_LARGEST}")])
+    if len(data) > LARGEST:
+        raise InvalidRecord([Problem("record", "too large", f"{len(data)} bytes", f"at most {LARGEST}")])
 
 
 def exact(value: Decimal) -> bool:
