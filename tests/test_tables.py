@@ -27,12 +27,10 @@ from b12kg.outcome import Ending, Filling, values_of, verdict
 from b12kg.recommend import Engine, ExecutableGuideline
 from b12kg.record import facts
 from b12kg.records import read
-from b12kg.resources import GUIDELINES
+from b12kg.resources import GUIDELINES, ONTOLOGY, PACKAGE, QUERIES, Tree
 from b12kg.tables import Table, Tables, example, masks
 from b12kg.tabulate import build
 from tests.conftest import SECOND
-
-ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module", params=["droracle-2025", "second", "tied", "exclusive", "at_one_number"])
@@ -379,21 +377,23 @@ def test_a_file_is_written_where_it_is_asked_for_and_nothing_is_removed(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("top", "pattern"), [("ONTOLOGY", "*.ttl"), ("SHAPES", "*.ttl"), ("QUERIES", "decide/*.rq"), ("PACKAGE", "**/*.py")]
+    ("top", "pattern"), [("ontology", "*.ttl"), ("shapes", "*.ttl"), ("queries", "decide/*.rq"), ("package", "**/*.py")]
 )
 def test_a_change_of_anything_that_it_is_made_from_gives_another_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, top: str, pattern: str
 ) -> None:
     """Of the shared Turtle, the shapes, the decide queries, or this package's own code."""
-    copied = {name: tmp_path / getattr(artefact, name).relative_to(ROOT) for name in ("ONTOLOGY", "QUERIES", "PACKAGE")}
-    for name, place in {**copied, "SHAPES": copied["ONTOLOGY"] / "shapes"}.items():
-        if name != "SHAPES":
-            shutil.copytree(getattr(artefact, name), place)
-        monkeypatch.setattr(artefact, name, place)
+    shutil.copytree(ONTOLOGY, tmp_path / "ontology")
+    shutil.copytree(QUERIES, tmp_path / "queries")
+    shutil.copytree(PACKAGE, tmp_path / "b12kg")
+    monkeypatch.setattr(artefact, "PACKAGE", tmp_path / "b12kg")
+    tree = Tree(tmp_path / "ontology", tmp_path / "ontology" / "shapes", tmp_path / "queries")
+    monkeypatch.setattr(artefact, "tree_of", lambda _: tree)
+    tops = {"ontology": tree.ontology, "shapes": tree.shapes, "queries": tree.queries, "package": tmp_path / "b12kg"}
     before = artefact.file_name(SECOND)
     assert artefact.file_name(SECOND) == before
     changed = 0
-    for path in sorted(getattr(artefact, top).glob(pattern)):
+    for path in sorted(tops[top].glob(pattern)):
         text = path.read_bytes()
         path.write_bytes(text + b"\n")
         assert artefact.file_name(SECOND) != before, path
