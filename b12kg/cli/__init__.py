@@ -186,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     evidence = command(
         trust.evidence, "evidence", "Write the evidence for an answer into one signed file, or verify such a file."
     )
+    evidence.usage = "b12kg evidence FILE -o PACK [options] | b12kg evidence verify PACK [options]"
     evidence.add_argument("what", nargs="+", metavar="FILE | verify PACK", help="a record, or `verify` and a pack")
     evidence.add_argument("-o", "--output", metavar="PACK", help="the file to write")
     evidence.add_argument("--signer", metavar="FINGERPRINT", help="verify: the key that has to have signed it")

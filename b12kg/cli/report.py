@@ -16,6 +16,7 @@ from b12kg.audit import Audit
 from b12kg.errors import printable
 from b12kg.findings import Finding
 from b12kg.guideline import Citation, Rule
+from b12kg.iris import name_of
 
 _COLUMNS = ("severity", "check", "entity", "property", "value", "message", "expected", "iri")
 
@@ -69,7 +70,6 @@ def write_csv(audit: Audit, file: TextIO) -> None:
         rows.writerow(map(_cell, row))
 
 
-
 def _cell(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
@@ -83,11 +83,14 @@ body { font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; p
 h1 { line-height: 1.2; margin-bottom: .2em; } h2 { margin-top: 2.2em; border-bottom: 1px solid var(--line); }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
+.facts td { overflow-wrap: anywhere; }
 th { white-space: nowrap; } caption { text-align: left; padding-bottom: .4rem; }
 .wide { overflow-x: auto; }
 .notice { background: var(--soft); border-left: .3rem solid var(--line); padding: .7rem 1rem; }
 .bad { color: var(--bad); font-weight: 600; } .good { color: var(--good); font-weight: 600; }
+nav ul { padding-left: 1.2rem; }
+details { margin-bottom: 1.4rem; }
 code { font-size: .85em; overflow-wrap: anywhere; } summary { cursor: pointer; padding: .3rem 0; }
 @media print { body { max-width: none; padding: 0; font-size: 9pt; } h2 { break-after: avoid; }
   tr { break-inside: avoid; } }
@@ -128,37 +131,49 @@ def page(audit: Audit) -> str:
                 ("By", f"b12kg {__version__}"),
             ],
         ),
-        *_findings(audit),
-        *_over_every_patient(audit),
-        *_rules(audit),
-        *_passages(audit),
-        *_document(audit),
+        '<nav aria-label="Parts"><ul>',
+        *(f'<li><a href="#{id_}">{title}</a></li>' for id_, (title, _) in _PARTS.items()),
+        "</ul></nav>",
+        *itertools.chain.from_iterable(
+            (f'<h2 id="{id_}">{title}</h2>', *made(audit)) for id_, (title, made) in _PARTS.items()
+        ),
         "</main></body></html>",
     ]
     return "\n".join(parts)
 
 
-def _findings(audit: Audit) -> Iterator[str]:
-    yield "<h2>Unexpected</h2>"
+def _unexpected(audit: Audit) -> Iterator[str]:
     unexpected = [finding for finding in audit.findings if finding.expected is None]
     if unexpected:
         rows = [(f.severity, f.check, f.place, f.message) for f in unexpected]
         yield _table("Findings that nobody has explained", ("Severity", "Check", "Where", "What"), rows)
     else:
         yield "<p>None.</p>"
-    yield "<h2>Expected, with the reason</h2>"
+
+
+def _expected(audit: Audit) -> Iterator[str]:
     yield "<p>What limits the trust in the document, and what in its reading is ours.</p>"
     expected = [finding for finding in audit.findings if finding.expected is not None]
     for (check, reason), found in itertools.groupby(expected, key=lambda finding: (finding.check, finding.expected)):
         group: list[Finding] = [*found]
         yield f"<details open><summary><strong>{escape(group[0].message)}</strong> ({len(group)})</summary>"
         yield f"<p>{escape(reason or '')} <code>{escape(check)}</code></p>"
-        yield _table("", ("Entity", "What stands there"), [(f.entity, f.place.partition(" ")[2]) for f in group])
+        rows = [(_label(audit, f.iri), f.entity, _label(audit, f.value)) for f in group]
+        yield _table("", ("What", "Name", "What stands there"), rows)
         yield "</details>"
 
 
+def _label(audit: Audit, value: str) -> str:
+    """The label of an IRI of the guideline's graph; any other value as it is."""
+    from rdflib import RDFS, URIRef
+
+    if ":" not in value or " " in value:
+        return value
+    label = audit.guideline.graph().value(URIRef(value), RDFS.label)
+    return name_of(value) if label is None else str(label)
+
+
 def _over_every_patient(audit: Audit) -> Iterator[str]:
-    yield "<h2>Conflicts and gaps, over every patient</h2>"
     rows = sum(figures.rows for figures in audit.verification.figures.values())
     yield f"<p>Worked out over {rows} rows of {len(audit.verification.figures)} decisions.</p>"
     yield _table(
@@ -182,7 +197,6 @@ def _rules(audit: Audit) -> Iterator[str]:
             words.append(f"{passage.id} (line {passage.line}): {cited}")
         return "\n".join(words)
 
-    yield "<h2>Each rule, down to its references</h2>"
     yield _table(
         "",
         ("Rule", "For", "Says", "Offers", "Passages and what they cite", "Ours"),
@@ -216,7 +230,6 @@ def _cited(audit: Audit, citation: Citation) -> str:
 
 
 def _passages(audit: Audit) -> Iterator[str]:
-    yield "<h2>Each passage, and what rests on it</h2>"
     rows = []
     for use in audit.uses:
         passage = audit.guideline.passages[use.passage]
@@ -228,8 +241,8 @@ def _passages(audit: Audit) -> Iterator[str]:
 
 def _document(audit: Audit) -> Iterator[str]:
     if audit.source is None:
+        yield "<p>Not checked: the document was not given.</p>"
         return
-    yield "<h2>Each sentence of the document, and the passages that cover it</h2>"
     yield f"<p>By place; its words are not repeated. Digest of the file: <code>{escape(audit.source.sha256)}</code></p>"
     moved = [place for place in audit.source.places if place.state != "there"]
     if moved:
@@ -248,6 +261,16 @@ def _document(audit: Audit) -> Iterator[str]:
     )
 
 
+_PARTS = {
+    "unexpected": ("Unexpected", _unexpected),
+    "patients": ("Conflicts and gaps, over every patient", _over_every_patient),
+    "expected": ("What limits the trust, with the reason", _expected),
+    "rules": ("Each rule, down to its references", _rules),
+    "passages": ("Each passage, and what rests on it", _passages),
+    "sentences": ("Each sentence of the document, and the passages that cover it", _document),
+}
+
+
 def _table(caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     """A table; a line break of a cell is kept, and a table without column names has its names in the first column."""
     named = any(columns)
@@ -259,7 +282,8 @@ def _table(caption: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...
         body.append(f"<tr>{first}{''.join(f'<td>{cell}</td>' for cell in cells[1:])}</tr>")
     title = f"<caption>{escape(caption)}</caption>" if caption else ""
     top = f"<thead><tr>{head}</tr></thead>" if named else ""
-    return f'<div class="wide"><table>{title}{top}<tbody>{"".join(body)}</tbody></table></div>'
+    class_ = "wide" if named else "facts"
+    return f'<div class="{class_}"><table>{title}{top}<tbody>{"".join(body)}</tbody></table></div>'
 
 
 def printable_lines(text: str) -> str:

@@ -136,7 +136,7 @@ def _verify_pack(arguments: argparse.Namespace, path: Path) -> int:
     words = {
         "same": "the same bytes",
         "different": "something else",
-        "not-rerun": f"not asked again: {report.reason}",
+        "not-rerun": f"no: {report.reason}",
     }
     print(f"asked again: {words[report.rerun]}")
     if report.signer is not None:
