@@ -196,6 +196,8 @@ def _opened(path: Path, flags: int) -> Iterator[tuple[int, int]]:
         raise UsageError(f"{path}: a log of runs takes file locks (fcntl), which this platform does not have")
     adding = bool(flags & os.O_CREAT)
     try:
+        if adding and path.parent.exists() and not path.parent.is_dir():
+            raise UsageError(f"{path.parent}: not a folder")
         if adding and not path.parent.is_dir():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _sync(path.parent.parent)

@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from functools import partial
 from itertools import product
 from typing import TypeVar
@@ -125,6 +126,11 @@ def of_both(old: Guideline, new: Guideline) -> Guideline:
     )
 
 
+def _accepted(old: Compiled, new: Compiled, quantity: str, value: Decimal) -> bool:
+    """Whether each version that has a quantity takes this value of it."""
+    return all(accepted(one, quantity, value) for one in (old, new) if quantity in one.guideline.quantities)
+
+
 class _Side:
     """One version's answers about a decision, asked in the words of both."""
 
@@ -212,7 +218,7 @@ class Patients:
     def __init__(self, old: Compiled, new: Compiled, both: Guideline, decision: str, rewritten: frozenset[str]) -> None:
         self.old, self.new = (_Side(compiled, both, decision) for compiled in (old, new))
         self.both, self.decision, self.rewritten = both, decision, rewritten
-        self.show = partial(example, both, accept=lambda *value: all(accepted(one, *value) for one in (old, new)))
+        self.show = partial(example, both, accept=partial(_accepted, old, new))
         self.table = Table[None](self._features(), (), ())
         self.groups: list[_Group] = []
         # For each row the group of the change, and the one that all its fully known patients belong to.
@@ -224,13 +230,8 @@ class Patients:
         for name in names:
             units = {g.quantities[name].unit for g in (self.old.guideline, self.new.guideline) if name in g.quantities}
             if len(units) > 1:
-                raise InvalidGuideline(
-                    [
-                        Problem(
-                            self.decision, f"the canonical unit of {name} changes", " and ".join(sorted(units)), "one"
-                        )
-                    ]
-                )
+                message, found = f"the canonical unit of {name} changes", " and ".join(sorted(units))
+                raise InvalidGuideline([Problem(self.decision, message, found, "one")])
         features = tuple(Feature(name, tuple(self._values(name))) for name in names)
         count = math.prod(len(feature.values) + 1 for feature in features)
         if count > MOST_ROWS:
