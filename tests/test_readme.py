@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-CONSOLE = [block for kind, block in BLOCKS if (kind == "console" and "$ b12kg" in block) or "| b12kg" in block]
+CONSOLE = [block for kind, block in BLOCKS if kind == "console" and "b12kg " in block.splitlines()[0]]
 
 
 @pytest.mark.parametrize("block", CONSOLE, ids=lambda block: block.splitlines()[0][:60])
