@@ -86,9 +86,8 @@ def log(arguments: argparse.Namespace) -> int:
     else:
         for problem in found.problems:
             print(f"{problem.severity}: {problem}")
-        print(
-            f"{found.entries} entries; {'the chain is whole' if found.ok else 'NOT as they were written, or not as they are answered now'}"
-        )
+        verdict = "the chain is whole" if found.ok else "NOT as they were written, or not as they are answered now"
+        print(f"{found.entries} entries; {verdict}")
         print(f"asked again: {found.same} the same, {found.different} different")
         for reason, count in sorted(found.not_rerun.items()):
             print(f"not asked again: {count} ({reason})")
