@@ -686,3 +686,10 @@ def test_decisions_are_made_by_the_queries_of_the_tree(tree: Path, old: Compiled
     assert comparison.advice == "major"
     assert "conflict" in {change.new.status for change in comparison.changes}
     assert witnesses(old, new, comparison)
+
+
+def test_a_blank_node_that_hangs_on_itself_is_refused(copy: Path) -> None:
+    with (copy / "rules.ttl").open("a", encoding="utf-8") as file:
+        file.write("\ndro:maintenance-neuro <urn:p> _:a . _:a <urn:p> _:b . _:b <urn:p> _:a .\n")
+    with pytest.raises(InvalidGuideline, match="a blank node: hangs on itself"):
+        compare(load_compiled("droracle-2025"), load_compiled(copy))

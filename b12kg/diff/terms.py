@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from b12kg.errors import InvalidGuideline, Problem
 from b12kg.iris import B12, OWL, PAV, RDF, name_of
 from b12kg.record import JsonValue
 
@@ -69,7 +70,7 @@ def changed_terms(old: Graph, new: Graph) -> tuple[TermChange, ...]:
     """The terms that two graphs do not describe alike, sorted by kind and IRI.
 
     Raises:
-        ValueError: a blank node hangs on itself.
+        InvalidGuideline: a blank node hangs on itself.
 
     >>> from rdflib import Graph
     >>> one, other = (Graph().parse(data=f"<urn:a> <urn:p> [ <urn:q> '{n}' ] .") for n in (1, 2))
@@ -135,7 +136,7 @@ def _text(graph: Graph, node: Node, above: tuple[Node, ...]) -> str:
     if not isinstance(node, BNode):
         return str(node.n3())
     if node in above:
-        raise ValueError("a blank node hangs on itself")
+        raise InvalidGuideline([Problem("a blank node", "hangs on itself, so that it cannot be compared")])
     if graph.value(node, URIRef(RDF + "first")) is not None:
         return f"( {' '.join(_text(graph, item, (*above, node)) for item in graph.items(node))} )"
     parts = (f"<{p}> {_text(graph, value, (*above, node))}" for p, value in graph.predicate_objects(node))
