@@ -693,3 +693,25 @@ def test_a_blank_node_that_hangs_on_itself_is_refused(copy: Path) -> None:
         file.write("\ndro:maintenance-neuro <urn:p> _:a . _:a <urn:p> _:b . _:b <urn:p> _:a .\n")
     with pytest.raises(InvalidGuideline, match="a blank node: hangs on itself"):
         compare(load_compiled("droracle-2025"), load_compiled(copy))
+
+
+@pytest.mark.parametrize(
+    ("kind", "parent", "decision"),
+    [
+        ("B12TreatmentStarted", "VitaminB12Deficiency", "InitialTreatment"),
+        ("RenalDysfunction", "SevereVitaminB12Deficiency", "MaintenanceTreatment"),
+        ("SevereNeurologicalSymptoms", "B12TreatmentStarted", "FolicAcid"),
+    ],
+)
+def test_a_concept_that_now_entails_what_a_decision_asks_is_compared_too(
+    kind: str, parent: str, decision: str, copy: Path
+) -> None:
+    with (copy / "rules.ttl").open("a", encoding="utf-8") as file:
+        terms = (f"<https://w3id.org/b12kg/clinical/{name}>" for name in (kind, parent))
+        file.write("\n{} <http://www.w3.org/2000/01/rdf-schema#subClassOf> {} .\n".format(*terms))
+    old, new = load_compiled("droracle-2025"), load_compiled(copy)
+    record = {"id": "urn:p", "asOf": "2026-01-15", "present": [kind]}
+    was, now = (ExecutableGuideline(version).recommend(record).decisions[decision].outcome for version in (old, new))
+    assert was != now
+    changes = [change for change in compare(old, new).changes if change.decision == decision]
+    assert any(f"{kind} present" in condition.patients for change in changes for condition in change.conditions)

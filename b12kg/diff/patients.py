@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
@@ -131,6 +131,14 @@ def _accepted(old: Compiled, new: Compiled, quantity: str, value: Decimal) -> bo
     return all(accepted(one, quantity, value) for one in (old, new) if quantity in one.guideline.quantities)
 
 
+def _tied_anew(old: Guideline, new: Guideline, features: Set[str]) -> Iterator[str]:
+    """The concepts of both versions that say something else of the features, by the kinds of concepts, in each."""
+    for name in old.concepts.keys() & new.concepts.keys():
+        before, after = ((set(g.parents_of(name)), set(g.kinds_of(name))) for g in (old, new))
+        if any((one ^ other) & features for one, other in zip(before, after, strict=True)):
+            yield name
+
+
 class _Side:
     """One version's answers about a decision, asked in the words of both."""
 
@@ -226,7 +234,8 @@ class Patients:
         self.common: list[int] = []
 
     def _features(self) -> tuple[Feature, ...]:
-        names = sorted(self.old.features | self.new.features)
+        asked = self.old.features | self.new.features
+        names = sorted(asked.union(_tied_anew(self.old.guideline, self.new.guideline, asked)))
         for name in names:
             units = {g.quantities[name].unit for g in (self.old.guideline, self.new.guideline) if name in g.quantities}
             if len(units) > 1:
