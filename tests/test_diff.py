@@ -130,14 +130,25 @@ def holds(known: Mapping[str, str], record: Mapping[str, Any]) -> bool:
 
 def everybody(old: Compiled, new: Compiled, decision: str) -> Iterator[tuple[bool, dict[str, Any]]]:
     """A record for every way to know or not know what either version asks, and whether it knows everything."""
-    features = set()
+    features, tied = set[str](), set[str]()
     for version in (old, new):
         guideline = version.guideline
         if decision in guideline.decisions:
             alerting = [rule.alert_when for rule in guideline.rules_of(decision) if rule.alert_when]
             features |= {*guideline.features_of(decision), *guideline.features_behind(alerting)}
+    # And what only one version takes to say something about these.
+    for concept in old.guideline.concepts.keys() & new.guideline.concepts.keys():
+        was, now = (
+            {
+                *(("present", name) for name in g.parents_of(concept)),
+                *(("absent", name) for name in g.kinds_of(concept)),
+            }
+            for g in (old.guideline, new.guideline)
+        )
+        if any(name in features for _, name in was ^ now):
+            tied.add(concept)
     options: list[list[tuple[str, Any]]] = []
-    for name in sorted(features):
+    for name in sorted(features | tied):
         options.append([("unknown", name)])
         if name == "jurisdiction":
             codes = {code for v in (old, new) for code in v.guideline.codes_of_jurisdiction()}
@@ -387,7 +398,8 @@ def test_a_new_kind_of_relation_refuses_patients(tmp_path: Path) -> None:
     comparison = compare(old, new)
     assert comparison.advice == "major"
     assert any("Thirst present, Cold absent" in words for words in comparison.lost)
-    # Drink asks about thirst alone, Care about colds alone: each answers as before.
+    # Care asks about colds alone, and thirst now says that there is one.
+    assert {change.decision for change in comparison.changes} == {"Care", "Drink"}
     compared_by_running(old, new, comparison)
     tied = """ex:WithBoth a owl:Class , b12:Phenotype ; rdfs:label "both"@en ; owl:equivalentClass [ a owl:Class ;
     owl:intersectionOf ( b12:Patient [ a owl:Restriction ; owl:onProperty b12:hasFinding ; owl:someValuesFrom ex:Cold ]
