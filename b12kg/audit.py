@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from b12kg.classify import reasoner
-from b12kg.errors import InvalidGuideline, Problem
+from b12kg.errors import InvalidGuideline, Problem, UsageError
 from b12kg.findings import Finding, with_reasons
 from b12kg.guideline import Guideline
 from b12kg.iris import B12, PROV, RDF, SH, name_of
@@ -116,7 +116,8 @@ def audit(
         cases: the answers to the guideline's test patients.
 
     Raises:
-        InvalidGuideline: there was no check to run, or no test patient.
+        InvalidGuideline: there was no check to run.
+        UsageError: there was no test patient, or the document is no text.
 
     >>> from b12kg import load
     >>> found = audit(load("droracle-2025"))
@@ -212,5 +213,5 @@ def _fired(cases: Iterable[Recommendation]) -> tuple[int, set[str]]:
         found = (finding for decision in answer.decisions.values() for finding in decision.rules)
         fired.update(finding.rule.name for finding in found if finding.state == "applies")
     if not count:
-        raise InvalidGuideline([Problem("cases", "there is no test patient among them")])
+        raise UsageError("cases: there is no test patient among them")
     return count, fired

@@ -68,14 +68,15 @@ class Finding:
 def with_reasons(findings: Iterable[Finding], expected: Iterable[ExpectedAuditFinding]) -> tuple[Finding, ...]:
     """The findings, each once and errors first, with the reason of each that is expected; and the unmet expectations.
 
-    An expectation is about one check and one entity, and covers everything that the check finds of it.
+    An expectation is about one check and one entity, and covers every warning that the check makes of it. An error
+    is a defect of the guideline, which nothing about its document excuses.
     """
     reasons = {(e.check, iri): e.reason for e in expected for iri in e.about}
     explained, met = set(), set()
     for finding in findings:
         key = (finding.check, finding.iri)
         met.add(key)
-        explained.add(replace(finding, expected=reasons.get(key)))
+        explained.add(replace(finding, expected=reasons.get(key) if finding.severity == "warning" else None))
     unmet = (
         Finding("error", "unmet", iri, "", check, f"{check} was expected here, and does not find it")
         for check, iri in reasons.keys() - met

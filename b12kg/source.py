@@ -38,8 +38,12 @@ State = Literal["there", "moved", "edited", "lost"]
 # What a file has to be given for.
 CHECKS = frozenset(
     {"document-digest", "document-form", "figure-place", "figure-missing", "figure-changed", "marker-place"}
-    | {"sentence-uncovered", "sections-unknown"}
-    | {f"{kind}-{how}" for kind in ("passage", "claim", "section") for how in ("moved", "edited", "lost", "line")}
+    | {"sentence-uncovered", "sections-unknown", "section-not-covered"}
+    | {
+        f"{kind}-{how}"
+        for kind in ("passage", "claim", "section")
+        for how in ("moved", "edited", "lost", "line", "likeness")
+    }
 )
 
 
@@ -362,7 +366,7 @@ class _Check:
             if sha256_of(text.of(placed.span)) == placed.sha256:
                 found[placed.id] = self.place(text, placed, "there", placed.span, 1.0)
         missing = [placed for placed in self.expected if placed.id not in found]
-        starts = [word.start() for word in re.finditer(r"(?<!\w)\w", text.text)] if missing else []
+        starts = [word.start() for word in re.finditer(r"(?<!\w)\w|(?<=[a-z])[A-Z]", text.text)] if missing else []
         for placed in missing:
             length = placed.span.end - placed.span.start
             hits = (s for s in starts if sha256_of(text.text[s : s + length]) == placed.sha256)
@@ -399,7 +403,10 @@ class _Check:
         elif state == "edited":
             message = f"its words are nowhere; most like it is what stands in {where} (similarity {likeness})"
             self.error(f"{placed.kind}-edited", placed.iri, B12 + "sha256", sha256_of(text.of(span)), message)
-        elif place.line != placed.line:
+        if state in ("there", "moved") and placed.likeness not in (None, likeness_digest(text.of(span))):
+            message = f"the likeness digest of what stands there is {likeness_digest(text.of(span)):064x}"
+            self.error(f"{placed.kind}-likeness", placed.iri, B12 + "likenessDigest", "", message)
+        if state == "there" and place.line != placed.line:
             message = f"it stands in line {place.line} and not in line {placed.line}"
             self.error(f"{placed.kind}-line", placed.iri, B12 + "line", str(placed.line), message)
         return place
@@ -481,6 +488,9 @@ class _Check:
         for (place, section), end in zip(found, ends, strict=False):  # without a section there is an end all the same
             if self.one(self.node(section.iri), B12 + "toBeCovered") == "true":
                 yield Span(place.end, end)
+            elif any(place.end <= p.start < end for p in places.values() if p.id in self.guideline.passages):
+                message = "a passage stands in it, and it is said that none has to cover it"
+                self.error("section-not-covered", section.iri, B12 + "toBeCovered", "false", message)
         if not found:
             message = "no heading is found, so that nothing says which sentences have to be covered"
             self.error("sections-unknown", str(self.document), "", "", message)

@@ -13,6 +13,8 @@ from pathlib import Path
 from b12kg.errors import UsageError
 from b12kg.resources import GUIDELINES, folder_of, tree_of
 
+_LONGEST = 250  # characters of a name; file systems and git take no longer ones
+
 
 def resolve(where: str, into: Path, name: str | None = None) -> Path:
     """The folder of a version of a guideline.
@@ -28,8 +30,8 @@ def resolve(where: str, into: Path, name: str | None = None) -> Path:
     Raises:
         UsageError: it is none of these, or the revision has no such guideline.
     """
-    if where.startswith("-") or "\0" in where or not where:
-        raise UsageError(f"{where!r} is no folder, guideline or revision")
+    if where.startswith("-") or "\0" in where or not 0 < len(where) <= _LONGEST:
+        raise UsageError(f"{where[:_LONGEST]!r} is no folder, guideline or revision")
     for folder in (Path(where), GUIDELINES / where):
         if folder.is_dir() and any(folder.glob("*.ttl")):
             return folder_of(where)
@@ -46,8 +48,11 @@ def resolve(where: str, into: Path, name: str | None = None) -> Path:
     archive = _git(root, "archive", "--format=tar", commit, "--", "ontology", "queries")
     if archive is None:
         raise UsageError(f"revision {where!r} has no folders ontology and queries")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(into, filter="data")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            files.extractall(into, filter="data")
+    except tarfile.TarError as error:
+        raise UsageError(f"revision {where!r} cannot be taken out: {error}") from error
     return _guideline_in(into / "ontology" / "guidelines", where, name)
 
 

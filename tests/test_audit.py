@@ -16,7 +16,7 @@ from rdflib import RDF, SH, Graph
 import b12kg
 from b12kg.audit import Audit, audit
 from b12kg.cli import main, report
-from b12kg.errors import InvalidGuideline, InvalidRecord
+from b12kg.errors import InvalidRecord, UsageError
 from b12kg.findings import Finding, with_reasons
 from b12kg.guideline import ExpectedAuditFinding
 from b12kg.recommend import ExecutableGuideline
@@ -114,7 +114,7 @@ def test_a_rule_without_a_case_is_found(executable: ExecutableGuideline) -> None
     assert "maintenance-ileal-resection" not in without
     assert found.unexpected == len(without)
     assert found.cases == 1
-    with pytest.raises(InvalidGuideline, match="there is no test patient"):
+    with pytest.raises(UsageError, match="there is no test patient"):
         audit(executable, cases=[])
 
 
@@ -252,7 +252,7 @@ Arguments = Callable[[Path], list[str]]
         (lambda folder: ["--source", str(folder)], 2, "Is a directory"),
         (lambda folder: ["--source", str(folder / "odd.txt")], 2, "the document is not UTF-8 (byte 0)"),
         (lambda folder: ["--cases", str(folder / "none.json")], 2, "none.json: No such file or directory"),
-        (lambda folder: ["--cases", str(folder / "empty.ndjson")], 4, "there is no test patient"),
+        (lambda folder: ["--cases", str(folder / "empty.ndjson")], 2, "there is no test patient"),
         (lambda folder: ["--cases", str(folder / "wrong.ndjson")], 3, "wrong.ndjson, line 2: present[0]: unknown"),
     ],
 )

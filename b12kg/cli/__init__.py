@@ -235,6 +235,8 @@ def _recommend(arguments: argparse.Namespace) -> int:
     code = ANSWERED
     many = len(arguments.files) > 1
     once(arguments.files)
+    if arguments.record_to == "":
+        raise UsageError("--record-to names no folder")
     if arguments.with_record and arguments.record_to is None:
         raise UsageError("--with-record says what to keep in a log; name its folder with --record-to")
     for index, name in enumerate(arguments.files):

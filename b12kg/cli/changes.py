@@ -18,6 +18,8 @@ def lines(comparison: Comparison) -> Iterator[str]:
     """The comparison in words."""
     old, new = comparison.old, comparison.new
     yield f"{new.label} ({new.id}): {old.version} ({old.digest[:19]}) -> {new.version} ({new.digest[:19]})"
+    if old.iri != new.iri:
+        yield f"These are no two versions of one guideline: the old one is {old.label} ({old.id})."
     yield f"Review status of the source: {new.review_status}."
     yield ""
     yield f"Advice: {comparison.advice}."

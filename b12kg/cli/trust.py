@@ -102,7 +102,7 @@ def evidence(arguments: argparse.Namespace) -> int:
     from b12kg.recommend import load
 
     verb, file = arguments.what if len(arguments.what) == 2 else ("", arguments.what[0])
-    if len(arguments.what) > 2 or verb not in ("", "verify"):
+    if len(arguments.what) > 2 or verb not in ("", "verify") or arguments.what == ["verify"]:
         raise UsageError("write `b12kg evidence FILE -o PACK` or `b12kg evidence verify PACK`")
     if verb:
         return _verify_pack(arguments, Path(file))
@@ -128,9 +128,11 @@ def _verify_pack(arguments: argparse.Namespace, path: Path) -> int:
     if arguments.output is not None:
         raise UsageError("-o is for writing a pack, not for verifying one")
     report = verify_pack(path, load(arguments.guideline), signer=arguments.signer)
+    # What was signed is proven only where it was worked out again.
+    code = ANSWERED if report.ok and report.rerun == "same" else FINDINGS
     if arguments.format == "json":
         print(json.dumps(report.to_dict(), ensure_ascii=False, indent=2))
-        return ANSWERED if report.ok else FINDINGS
+        return code
     for problem in report.problems:
         print(f"error: {problem}")
     print(f"{path}: {'as it was signed' if report.ok else 'NOT as it was signed, or not what the guideline gives'}")
@@ -147,7 +149,7 @@ def _verify_pack(arguments: argparse.Namespace, path: Path) -> int:
         print(f"signed by: {report.signer}{told}")
     if report.uri is not None:
         print(f"nanopublication: {report.uri}")
-    return ANSWERED if report.ok else FINDINGS
+    return code
 
 
 def diff(arguments: argparse.Namespace) -> int:
