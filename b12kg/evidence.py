@@ -475,6 +475,8 @@ def verify_pack(path: Path, guideline: ExecutableGuideline | None, *, signer: st
     problems += [_at(NANOPUB, problem) for problem in wrong]
     if published is not None:
         problems += _against_signed(published, members, metadata)
+        if nanopub.layout(members[NANOPUB], published.uri) != members[NANOPUB]:
+            problems.append(Problem(NANOPUB, "not as it was written: something stands there that was not signed"))
         if signer is not None and published.signer != signer:
             problems.append(Problem(f"{NANOPUB}: signature", "another key's", published.signer, signer))
     rerun, reason, differences = _again(guideline, members, documents[RESULT], documents[VERSIONS])

@@ -6,6 +6,7 @@ Owns the value, its order, and the comparison with what is expected. Finds nothi
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -69,14 +70,24 @@ def with_reasons(findings: Iterable[Finding], expected: Iterable[ExpectedAuditFi
     """The findings, each once and errors first, with the reason of each that is expected; and the unmet expectations.
 
     An expectation is about one check and one entity, and covers every warning that the check makes of it. An error
-    is a defect of the guideline, which nothing about its document excuses.
+    is a defect of the guideline, which nothing about its document excuses. Where an expectation has a digest, it is
+    of everything that it covers, values included, so that none of them changes unseen.
     """
+    expected = tuple(expected)
     reasons = {(e.check, iri): e.reason for e in expected for iri in e.about}
     explained, met = set(), set()
     for finding in findings:
         key = (finding.check, finding.iri)
         met.add(key)
         explained.add(replace(finding, expected=reasons.get(key) if finding.severity == "warning" else None))
+    for one in expected:
+        covered = sorted(
+            f"{f.iri} {f.path} {f.value}\n" for f in explained if f.check == one.check and f.iri in one.about
+        )
+        found = hashlib.sha256("".join(covered).encode()).hexdigest()
+        if one.sha256 is not None and covered and found != one.sha256:
+            message = f"what {one.check} finds is not what was looked at; its digest is {found}"
+            explained |= {Finding("error", "expected-otherwise", iri, "", one.check, message) for iri in one.about[:1]}
     unmet = (
         Finding("error", "unmet", iri, "", check, f"{check} was expected here, and does not find it")
         for check, iri in reasons.keys() - met

@@ -253,6 +253,7 @@ class ExpectedAuditFinding:
     check: str
     about: tuple[str, ...]
     reason: str
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,19 @@ def publication(
 _GRAPHS = {"hasAssertion": "assertion", "hasProvenance": "provenance", "hasPublicationInfo": "pubinfo"}
 
 
+def layout(data: bytes, uri: str) -> bytes:
+    """A nanopublication of this URI as :func:`publication` would lay it out: without comments, in our prefixes."""
+    from pyoxigraph import RdfFormat, parse, serialize
+
+    text = serialize(parse(data, format=RdfFormat.TRIG), format=RdfFormat.TRIG, prefixes=_prefixes(uri))
+    assert text is not None  # noqa: S101 - None only where an output is given
+    return text
+
+
+def _prefixes(uri: str) -> dict[str, str]:
+    return {**PREFIXES, "np": NP, "npx": NPX, "sub": f"{uri}#"}
+
+
 def _written(quads: Iterable[Quad], code: str) -> bytes:
     """The quads in TriG, with the artifact code in its places."""
     from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, serialize
@@ -257,7 +270,7 @@ def _written(quads: Iterable[Quad], code: str) -> bytes:
         value: NamedNode | Literal = quad.object if isinstance(quad.object, Literal) else final(quad.object)
         finished.append(Quad(final(quad.subject), final(quad.predicate), value, final(quad.graph_name)))
     me = SELF.replace(_PLACEHOLDER, code)
-    text = serialize(finished, format=RdfFormat.TRIG, prefixes={**PREFIXES, "np": NP, "npx": NPX, "sub": f"{me}#"})
+    text = serialize(finished, format=RdfFormat.TRIG, prefixes=_prefixes(me))
     assert text is not None  # noqa: S101 - None only where an output is given
     return text
 

@@ -492,6 +492,7 @@ class _Reader:
             check=self.one(node, B12 + "check"),
             about=tuple(sorted(str(iri) for iri in self.graph.objects(node, _uri(B12 + "about")))),
             reason=self.one(node, B12 + "editorialReason"),
+            sha256=next((str(digest) for digest in self.graph.objects(node, _uri(B12 + "sha256"))), None),
         )
 
     def argument(

@@ -81,6 +81,23 @@ def test_with_document_and_cases_nothing_is_left_unchecked(executable: Executabl
             'dro:initial-without-neuro a owl:NamedIndividual , b12:Rule ; b12:editorialReason "Ours."@en ;',
             "editorial-decision-concern",
         ),
+        # an expected thing of which something else is said now
+        (
+            "document.ttl",
+            "That both are one publisher is our reading of the two names.",
+            "It is.",
+            "expected-otherwise",
+        ),
+        # an error is never expected
+        (
+            "expected-findings.ttl",
+            "dro:expected-self-citation a ",
+            'dro:expected-dose a owl:NamedIndividual , b12:ExpectedAuditFinding ; b12:check "Term-definition-form" ;\n'
+            '    b12:about dro:expected-dose ; b12:editorialReason "So it is."@en ; rdfs:label "x"@en ;\n'
+            '    skos:definition "No full stop"@en ; rdfs:isDefinedBy dro:expected-findings .\n'
+            "dro:expected-self-citation a ",
+            "Term-definition-form",
+        ),
         # by the reasoner
         (
             "rules.ttl",
@@ -121,8 +138,8 @@ def test_a_rule_without_a_case_is_found(executable: ExecutableGuideline) -> None
 def test_an_expectation_covers_one_check_of_one_thing() -> None:
     one, other = (Finding("warning", "check", iri, "", value, "odd") for iri, value in (("urn:a", "1"), ("urn:b", "1")))
     expected = [
-        ExpectedAuditFinding("check", ("urn:a", "urn:c"), "so it is"),
-        ExpectedAuditFinding("other", ("urn:b",), "no"),
+        ExpectedAuditFinding("check", ("urn:a", "urn:c"), "so it is", None),
+        ExpectedAuditFinding("other", ("urn:b",), "no", None),
     ]
     found = {(f.check, f.iri): f.expected for f in with_reasons([one, other, one], expected)}
     assert found == {

@@ -36,6 +36,7 @@ from b12kg.validate import compiled
 from b12kg.versions import resolve
 from tests.conftest import SECOND
 from tests.mutants.mutate import mutants
+from tests.test_second_guideline import edit
 
 NAME = "droracle-2025"
 ANSWERS = ("recommended", "choice", "conflict")
@@ -100,7 +101,16 @@ def kind_by_running(old: Compiled, new: Compiled, record: Mapping[str, Any], dec
         return None if same and what_it_says(before, named) == what_it_says(after, named) else "changed"
     if was["status"] != now["status"] or warned != warns:
         return "answered"
+
+    def rewritten(offers: list[str]) -> bool:
+        both = [offer for offer in offers if offer in before["offers"] and offer in after["offers"]]
+        return what_it_says(before, both) != what_it_says(after, both)
+
     if was["status"] == "undetermined":
+        if rewritten([*was["alternatives"], *was["possibleAlternatives"]]):
+            return "changed"
+        if rewritten([offer for p in was["possible"] for offer in (*p["recommended"], *p["conflicting"])]):
+            return "questions"
         return None if same and all(was[key] == now[key] for key in ("missing", "possible")) else "questions"
     return None if same else "changed"
 
@@ -249,7 +259,7 @@ SEEDED: dict[str, tuple[str, list[tuple[str, str]], str, set[str]]] = {
         "regimens.ttl",
         [(DOSE, DOSE.replace("b12:low 1.0", "b12:low 0.5"))],
         "major",
-        {"changed"},
+        {"changed", "questions"},
     ),
     "new rule": ("rules.ttl", [("### Rules: monitoring and review ---", RULE)], "minor", {"answered", "questions"}),
     "alert dropped": ("rules.ttl", [("    b12:alertWhen dro:PatientGivenFolicAcid ;\n", "")], "major", {"changed"}),
@@ -727,3 +737,14 @@ def test_a_concept_that_now_entails_what_a_decision_asks_is_compared_too(
     assert was != now
     changes = [change for change in compare(old, new).changes if change.decision == decision]
     assert any(f"{kind} present" in condition.patients for change in changes for condition in change.conditions)
+
+
+def test_an_alternative_that_says_something_else_is_a_change_where_the_decision_is_open_too(copy: Path) -> None:
+    edit(copy, "regimens.ttl", "b12:high 2.0", "b12:high 9.0")
+    record = {"id": "urn:p", "asOf": "2026-01-15", "present": ["VitaminB12Deficiency", "PrefersOralTreatment"]}
+    old, new = load_compiled("droracle-2025"), load_compiled(copy)
+    comparison = compare(old, new, [("line 1", record)])
+    assert comparison.advice == "major"
+    assert comparison.cohort is not None
+    assert comparison.cohort.places == ("line 1",)
+    compared_by_running(old, new, comparison)

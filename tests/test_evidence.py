@@ -325,6 +325,14 @@ def test_with_the_digests_mended_as_well_the_signature_finds_it(
     assert {problem.path for problem in found} == {name, METADATA}
 
 
+def test_a_comment_in_the_nanopublication_is_found(pack: bytes, verified: Callable[..., PackReport]) -> None:
+    content = members(pack)
+    content["nanopub.trig"] += b"# Approved.\n"
+    report = verified(packed(described(content)))
+    assert places(report) == {"nanopub.trig"}
+    assert not report.ok
+
+
 def test_a_changed_description_is_found(pack: bytes, verified: Callable[..., PackReport]) -> None:
     content = members(pack)
     content[METADATA] = content[METADATA].replace(b"no medical advice", b"my medical advice", 1)

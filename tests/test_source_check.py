@@ -153,6 +153,11 @@ def test_nothing_is_found_where_nothing_differs(tmp_path: Path) -> None:
         (lambda t: t.replace(sha256_of(THIRD), "0" * 64), {("passage-edited", "P3")}),
         (lambda t: t.replace("b12:line 12", "b12:line 13"), {("passage-line", "P3")}),
         (lambda t: t.replace(sha256_of("Books"), "0" * 64), {("section-edited", "section-3")}),
+        (lambda t: t.replace(f"{likeness_digest(THIRD):064x}", "0" * 64), {("passage-likeness", "P3")}),
+        (
+            lambda t: t.replace("b12:toBeCovered true", "b12:toBeCovered false"),
+            {("section-not-covered", "section-1"), ("section-not-covered", "section-2")},
+        ),
     ],
 )
 def test_a_graph_that_says_something_else_is_found(
@@ -213,6 +218,14 @@ def test_a_text_that_differs_is_found(
         assert text[place.start : place.end].startswith("Who has caught")
     else:
         assert (place.line, place.start, place.end, place.similarity) == (0, 0, 0, 0)
+
+
+def test_what_begins_within_a_word_is_found_elsewhere(tmp_path: Path) -> None:
+    words = "All of it was read by somebody."
+    start = TEXT.index(words)
+    report = held(tmp_path, ("Tea " + TEXT[:start] + "Board" + TEXT[start:]).encode())
+    (claim,) = (place for place in report.places if place.id == "claim")
+    assert (claim.state, claim.start) == ("moved", start + len("Tea Board"))
 
 
 def test_a_changed_number_is_named(tmp_path: Path) -> None:

@@ -52,6 +52,11 @@ class Said:
         return frozenset((*self.recommended, *self.conflicting, *self.choosable))
 
     @property
+    def possible_offers(self) -> frozenset[str]:
+        """Every offer that the outcome may come to."""
+        return frozenset(offer for p in self.possible for offer in (*p.recommended, *p.conflicting))
+
+    @property
     def choosable(self) -> frozenset[str]:
         """The alternatives, certain or possible."""
         return frozenset((*self.alternatives, *self.possible_alternatives))
@@ -103,7 +108,9 @@ def kind_of(old: Said, new: Said, rewritten: frozenset[str]) -> Kind | None:
         same = old == new and rewritten.isdisjoint(old.offers)
         return None if same else "changed"
     if old.status == "undetermined" == new.status and old.alerts == new.alerts:
-        return None if old == new else "questions"
+        if not rewritten.isdisjoint(old.choosable):
+            return "changed"
+        return None if old == new and rewritten.isdisjoint(old.possible_offers) else "questions"
     if old.status == new.status and old.alerts == new.alerts:
         return None if old == new else "changed"
     return "answered"
@@ -114,7 +121,7 @@ def together(old: Said, new: Said, rewritten: frozenset[str]) -> tuple[object, .
     if old.core != new.core:
         return old.core, new.core
     shifted = (old.choosable - new.choosable, new.choosable - old.choosable)
-    return old.core, shifted, rewritten & old.offers if old.status in _ANSWERS else None
+    return old.core, shifted, rewritten & (old.offers | old.possible_offers)
 
 
 # ---- offers ------------------------------------------------------------------------------------
