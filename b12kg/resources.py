@@ -60,7 +60,11 @@ def folder_of(where: str | Path | None) -> Path:
         if len(shipped) != 1:
             raise UsageError(f"name one of the guidelines: {', '.join(shipped)}")
         return GUIDELINES / shipped[0]
-    for folder in (Path(where), GUIDELINES / where):
-        if folder.is_dir() and any(folder.glob("*.ttl")):
-            return folder
+    try:
+        for folder in (Path(where), GUIDELINES / where):
+            if folder.is_dir() and any(folder.glob("*.ttl")):
+                return folder
+    except (OSError, ValueError) as error:  # ValueError: no file system has such a name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UsageError(f"{str(where)[:80]!r}: {reason}") from error
     raise UsageError(f"no folder of Turtle at {str(where)!r}, and no such guideline is shipped: {', '.join(shipped)}")

@@ -1093,3 +1093,9 @@ def test_half_a_character_in_a_key_can_be_printed() -> None:
     (problem,) = problems
     assert str(problem).encode()
     assert json.dumps(problem.to_dict(), ensure_ascii=False).encode()
+
+
+def test_a_text_that_was_meant_as_a_record_is_not_repeated(guideline: Guideline) -> None:
+    with pytest.raises(UsageError, match=r"a text that is no path: .*passed as bytes") as caught:
+        read_any('{"id": "urn:canary", "asOf": "2026-01-15"}', guideline)
+    assert "canary" not in str(caught.value)

@@ -14,6 +14,7 @@ from b12kg.guideline import Guideline
 from b12kg.record import Record
 from b12kg.records.json import read_document, read_json
 
+_LONGEST_PATH = 250  # characters that are repeated in an error
 SUFFIXES = {".json": "json", ".ttl": "turtle", ".nt": "nt", ".jsonld": "jsonld"}
 
 
@@ -48,7 +49,11 @@ def read(
             record = path.read_bytes()
         except (OSError, ValueError) as error:  # ValueError: no file system has such a name
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise UsageError(f"{path}: {reason}; the content of a record is passed as bytes") from error
+            # A text that was meant as the record's content must not be repeated: it is a patient's.
+            text = str(path)
+            is_path = len(text) < _LONGEST_PATH and "{" not in text and text.isprintable()
+            shown = text if is_path else "a text that is no path"
+            raise UsageError(f"{shown}: {reason}; the content of a record is passed as bytes") from error
     if format == "json":
         return read_document(read_json(record), guideline, as_of)
     if format in SUFFIXES.values():
