@@ -226,13 +226,17 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A question that the guideline answers; ``concerns`` is the phenotype it is about."""
+    """A question that the guideline answers; ``concerns`` is the phenotype it is about.
+
+    ``comes_after`` is the decision whose treatment comes before the treatment of this one.
+    """
 
     name: str
     iri: str
     label: str
     concerns: str
     when_silent: str | None
+    comes_after: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,9 @@ ONTOLOGY = _ROOT / "ontology"
 QUERIES = _ROOT / "queries"
 GUIDELINES = ONTOLOGY / "guidelines"
 SHAPES = ONTOLOGY / "shapes"
+# Which code establishes what, and what else decides what a FHIR resource states.
+CODES = ONTOLOGY / "codes.sssom.tsv"
+FHIR = ONTOLOGY / "fhir.ttl"
 # What is worked out from the ontology: in a wheel only; a checkout keeps it in the user's cache folder.
 TABLES = _ROOT / "tables"
 PACKAGE = _PACKAGE

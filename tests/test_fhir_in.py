@@ -1,0 +1,812 @@
+"""FHIR in: real bundles, what each change to one does to the answer, and input that is not as it should be."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import re
+import time
+import tracemalloc
+from collections.abc import Callable, Mapping
+from datetime import date
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from b12kg.errors import InvalidRecord, Problem, UsageError
+from b12kg.guideline import Guideline
+from b12kg.imported import ImportReport
+from b12kg.recommend import ExecutableGuideline
+from b12kg.recommendation import Recommendation
+from b12kg.record import Record
+from b12kg.records import read
+from b12kg.records.fhir import read_each, read_fhir
+from tests.cases import SHARED
+
+pytest.importorskip("fhir.resources")
+
+Json = dict[str, Any]
+TODAY = date(2026, 1, 15)
+SNOMED, LOINC, UCUM = "http://snomed.info/sct", "http://loinc.org", "http://unitsofmeasure.org"
+ICD10CM, RXNORM = "http://hl7.org/fhir/sid/icd-10-cm", "http://www.nlm.nih.gov/research/umls/rxnorm"
+OWN = "https://w3id.org/b12kg/clinical"
+FILES = sorted((SHARED / "fhir").rglob("*.*json")) if SHARED.is_dir() else []
+BUNDLES = [path for path in FILES if path.parent.name == "bundles"]
+real = pytest.mark.skipif(not FILES, reason="the real input is not here")
+
+
+# ---- making resources --------------------------------------------------------------------------
+
+
+def coded(system: str, code: str) -> Json:
+    return {"coding": [{"system": system, "code": code}]}
+
+
+def status(code: str, kind: str = "condition-ver-status") -> Json:
+    return coded(f"http://terminology.hl7.org/CodeSystem/{kind}", code)
+
+
+def condition(code: str, id: str = "c", system: str = SNOMED, clinical: str = "active", **more: Any) -> Json:
+    return {
+        "resourceType": "Condition",
+        "id": id,
+        "code": coded(system, code),
+        "subject": {"reference": "Patient/p"},
+        "clinicalStatus": status(clinical, "condition-clinical"),
+        "verificationStatus": status("confirmed"),
+        **more,
+    }
+
+
+def refuted(code: str, **more: Any) -> Json:
+    found = condition(code, **more, verificationStatus=status("refuted"))
+    del found["clinicalStatus"]
+    return found
+
+
+def procedure(code: str, on: str = "2020-03-01", id: str = "op", system: str = SNOMED, **more: Any) -> Json:
+    who = {"reference": "Patient/p"}
+    body = {"resourceType": "Procedure", "id": id, "status": "completed", "code": coded(system, code)}
+    return {**body, "subject": who, "performedDateTime": on, **more}
+
+
+def observation(
+    code: str, value: Any, unit: str, on: str | None = "2025-06-01", id: str = "o", system: str = LOINC, **more: Any
+) -> Json:
+    comparator = {}
+    if isinstance(value, str):
+        comparator, value = {"comparator": value[0]}, int(value[1:])
+    body: Json = {
+        "resourceType": "Observation",
+        "id": id,
+        "status": "final",
+        "code": coded(system, code),
+        "subject": {"reference": "Patient/p"},
+        "valueQuantity": {"value": value, "unit": unit, "system": UCUM, "code": unit, **comparator},
+    }
+    return {**body, **({"effectiveDateTime": on} if on else {}), **more}
+
+
+def medication(kind: str, code: str, state: str, id: str = "m", **more: Any) -> Json:
+    body: Json = {"resourceType": kind, "id": id, "status": state, "subject": {"reference": "Patient/p"}}
+    body["medicationCodeableConcept"] = coded(RXNORM, code)
+    if kind == "MedicationRequest":
+        body |= {"intent": "order", "authoredOn": "2025-05-01"}
+    if kind == "MedicationAdministration":
+        body["effectiveDateTime"] = "2025-05-01"
+    return {**body, **more}
+
+
+PATIENT: Json = {"resourceType": "Patient", "id": "p", "birthDate": "1960-02-29"}
+
+
+def bundle(*resources: Json, type: str = "collection") -> Json:
+    entries = [
+        {"fullUrl": f"http://example.org/{r['resourceType']}/{r.get('id', i)}", "resource": r}
+        for i, r in enumerate(resources)
+    ]
+    return {"resourceType": "Bundle", "type": type, "entry": entries}
+
+
+def names(record: Record) -> dict[str, Any]:
+    """What a record states, by name."""
+    stated: dict[str, Any] = {s.of: s.present for s in record.statements}
+    return (
+        stated
+        | {m.of: f"{m.comparator or ''}{m.canonical.normalize():f}" for m in record.measurements}
+        | {c.of: "outside" for c in record.outside}
+    )
+
+
+def listed(report: ImportReport) -> dict[str, list[tuple[str, str | None]]]:
+    form: Any = report.to_dict()
+    keys = ("used", "ignored", "maySuggest", "conflicting", "stale")
+    return {key: [(entry["resource"], entry.get("of")) for entry in form[key]] for key in keys}
+
+
+@pytest.fixture
+def reads(guideline: Guideline) -> Callable[..., tuple[dict[str, Any], ImportReport]]:
+    def reads(*resources: Json) -> tuple[dict[str, Any], ImportReport]:
+        record, report = read_fhir(bundle(PATIENT, *resources), guideline, TODAY)
+        return names(record), report
+
+    return reads
+
+
+Reads = Callable[..., tuple[dict[str, Any], ImportReport]]
+
+
+# ---- real input ----------------------------------------------------------------------------------
+
+
+@real
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_real_file_is_read_and_leaves_initial_treatment_open(path: Path, executable: ExecutableGuideline) -> None:
+    found = read_each(path.read_bytes(), executable.content, TODAY)
+    assert found
+    for record, report in found:
+        answer = executable.recommend(record.to_dict())
+        decision = answer.decisions["InitialTreatment"]
+        assert decision.status == "undetermined"
+        assert decision.missing == ("NeurologicalInvolvement", "VitaminB12Deficiency")
+        assert sum(map(len, listed(report).values())) >= 1
+
+
+@real
+def test_a_bulk_export_is_read_as_one_input(guideline: Guideline) -> None:
+    lines = [line for path in FILES if path.suffix == ".ndjson" for line in path.read_bytes().splitlines()]
+    found = read_each(b"\n".join(lines), guideline, TODAY)
+    assert len(found) == 13
+    count = sum(len(entries) for _, report in found for entries in listed(report).values())
+    assert count >= len(lines)  # one that states two things stands in two lists
+
+
+@real
+@pytest.mark.parametrize("path", BUNDLES, ids=lambda path: path.name)
+def test_the_traps_of_the_real_bundles(path: Path, guideline: Guideline) -> None:
+    record, report = read_fhir(path.read_bytes(), guideline, TODAY)
+    assert {s.of for s in record.statements} == set()
+    assert [m.of for m in record.measurements] in ([], ["Hematocrit"])
+    orders = [entry for entry in report.ignored if entry.of == "B12Treatment"]
+    assert len(orders) == 1
+    assert orders[0].reason == "an order does not say whether treatment has started"
+    document = json.loads(path.read_bytes())
+    stages = {"431855005", "431856006"}
+    early = [
+        f"Condition/{e['resource']['id']}"
+        for e in document["entry"]
+        if {c["code"] for c in e["resource"].get("code", {}).get("coding", [])} & stages
+    ]
+    unsettled = {entry.resource for entry in [*report.may_suggest, *report.ignored]}
+    assert set(early) <= unsettled
+    every = {f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in document["entry"]}
+    entries = listed(report)
+    assert {resource for found in entries.values() for resource, _ in found} == every
+    elsewhere = {r for key, found in entries.items() if key != "ignored" for r, _ in found}
+    assert elsewhere.isdisjoint(r for r, of in entries["ignored"] if of is None)
+
+
+# ---- metamorphic: one resource more, and the answer changes as it should and in nothing else --------
+
+Decisions = dict[str, Any]
+
+
+def decisions(answer: Recommendation) -> Decisions:
+    form: Any = answer.to_dict()
+    return {
+        name: (found["status"], found["recommended"], found["missing"]) for name, found in form["decisions"].items()
+    }
+
+
+@pytest.fixture(scope="module")
+def real_bundle() -> Json:
+    if not BUNDLES:
+        pytest.skip("the real input is not here")
+    found: Json = json.loads(BUNDLES[0].read_bytes())
+    return found
+
+
+def added(document: Json, *resources: Json) -> Json:
+    who = next(e["fullUrl"] for e in document["entry"] if e["resource"]["resourceType"] == "Patient")
+    mine = [
+        {**r, "subject": {"reference": who}}
+        if r["resourceType"] != "AllergyIntolerance"
+        else {**r, "patient": {"reference": who}}
+        for r in resources
+    ]
+    entries = [{"fullUrl": f"urn:uuid:{r['resourceType']}-{r['id']}", "resource": r} for r in mine]
+    return {**document, "entry": [*document["entry"], *entries]}
+
+
+DEFICIENCY, PERNICIOUS, BARIATRIC = "190634004", "84027009", "430715008"
+NO_NEURO = observation("NeurologicalInvolvement", 1, "1", id="n", system=OWN, valueBoolean=False)
+del NO_NEURO["valueQuantity"]
+
+
+@pytest.mark.parametrize(
+    ("more", "decision", "status", "recommended"),
+    [
+        ([refuted(DEFICIENCY)], "InitialTreatment", "not-applicable", []),
+        ([condition(PERNICIOUS)], "PotassiumMonitoring", "recommended", ["potassium-first-48-hours"]),
+        ([condition("D51.0", system=ICD10CM)], "PotassiumMonitoring", "recommended", ["potassium-first-48-hours"]),
+        (
+            [condition(DEFICIENCY), NO_NEURO],
+            "InitialTreatment",
+            "recommended",
+            ["im-1mg-3-per-week-2-weeks"],
+        ),
+        (
+            [condition("G32.0", system=ICD10CM), condition(DEFICIENCY, id="d")],
+            "InitialTreatment",
+            "recommended",
+            ["im-1mg-alternate-days-until-no-further-improvement"],
+        ),
+        ([condition("E53.8", system=ICD10CM)], "InitialTreatment", "undetermined", []),
+        ([condition("442338001")], "MaintenanceTreatment", "undetermined", []),
+        ([observation("13965-9", 14, "umol/L")], "HomocysteineTarget", "recommended", ["homocysteine-above-target"]),
+        ([observation("13965-9", 9.9, "nmol/mL")], "HomocysteineTarget", "not-applicable", []),
+        ([observation("13965-9", "<10", "umol/L")], "HomocysteineTarget", "not-applicable", []),
+    ],
+)
+def test_one_resource_more(
+    more: list[Json],
+    decision: str,
+    status: str,
+    recommended: list[str],
+    real_bundle: Json,
+    executable: ExecutableGuideline,
+) -> None:
+    answer = executable.recommend(added(real_bundle, *more), as_of=TODAY)
+    assert answer.decisions[decision].status == status
+    assert list(answer.decisions[decision].recommended) == recommended
+
+
+def changed(executable: ExecutableGuideline, document: Json, *more: Json) -> set[str]:
+    """The decisions that are another with these resources added."""
+    before = decisions(executable.recommend(document, as_of=TODAY))
+    after = decisions(executable.recommend(added(document, *more), as_of=TODAY))
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (observation("13965-9", 14, "umol/L"), {"HomocysteineTarget"}),
+        (observation("DistalIleumResected", 30, "cm", system=OWN), {"MaintenanceTreatment"}),
+        (procedure(BARIATRIC), {"MaintenanceTreatment", "PregnancyPlanningMonitoring"}),
+        (condition("N18.30", system=ICD10CM), {"Preparation"}),
+        (refuted(PERNICIOUS), {"MaintenanceTreatment", "PotassiumMonitoring"}),
+        (medication("MedicationRequest", "4511", "active"), set()),
+        (medication("MedicationRequest", "11248", "active"), set()),
+        (condition("53165003"), set()),
+        (condition(DEFICIENCY, verificationStatus=status("entered-in-error"), id="e"), set()),
+        (condition("399261000"), set()),
+        (observation("2132-9", 120, "pg/mL"), set()),
+    ],
+)
+def test_one_resource_more_changes_nothing_else(
+    more: Json, expected: set[str], real_bundle: Json, executable: ExecutableGuideline
+) -> None:
+    if more.get("id") == "e":
+        more = {key: value for key, value in more.items() if key != "clinicalStatus"}
+    assert changed(executable, real_bundle, more) == expected
+
+
+def test_an_order_of_folic_acid_raises_the_alert(real_bundle: Json, executable: ExecutableGuideline) -> None:
+    order = medication("MedicationRequest", "4511", "active")
+    sick = added(real_bundle, condition(DEFICIENCY))
+    assert [a.rule for a in executable.recommend(sick, as_of=TODAY).alerts] == []
+    with_order = executable.recommend(added(sick, order), as_of=TODAY)
+    assert [(a.rule, a.certainty) for a in with_order.alerts] == [("folic-acid-after-b12", "possible")]
+    dose = medication("MedicationAdministration", "309594", "completed", id="a")
+    started = executable.recommend(added(sick, order, dose), as_of=TODAY)
+    assert [a.rule for a in started.alerts] == []
+
+
+def test_another_unit_is_the_same_answer(guideline: Guideline) -> None:
+    found = [
+        read_fhir(bundle(PATIENT, observation("4544-3", value, unit)), guideline, TODAY)[0].measurements[0].canonical
+        for value, unit in ((34.9, "%"), (0.349, "L/L"))
+    ]
+    assert found[0] == found[1]
+    found = [
+        read_fhir(bundle(PATIENT, observation("2132-9", value, unit)), guideline, TODAY)[0].measurements[0].canonical
+        for value, unit in ((271.074, "ng/L"), (271.074, "pg/mL"), (200, "pmol/L"), (0.2, "nmol/L"), (0.271074, "ug/L"))
+    ]
+    assert len(found) == 5
+    assert len(set(found)) == 1
+
+
+# ---- what a resource states ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("resource", "stated", "where"),
+    [
+        (condition(PERNICIOUS), {"PerniciousAnemia": True}, "used"),
+        (condition(PERNICIOUS, clinical="recurrence"), {"PerniciousAnemia": True}, "used"),
+        (condition(PERNICIOUS, clinical="resolved"), {}, "ignored"),
+        (condition(PERNICIOUS, abatementDateTime="2020"), {}, "ignored"),
+        (
+            condition(PERNICIOUS, clinical="resolved", abatementDateTime="2026-02-01"),
+            {"PerniciousAnemia": True},
+            "used",
+        ),
+        (condition(PERNICIOUS, onsetDateTime="2026-01-16"), {}, "ignored"),
+        (condition(PERNICIOUS, onsetDateTime="2026"), {"PerniciousAnemia": True}, "used"),
+        (condition(PERNICIOUS, verificationStatus=status("provisional")), {}, "maySuggest"),
+        (condition(PERNICIOUS, modifierExtension=[{"url": "urn:x", "valueBoolean": True}]), {}, "ignored"),
+        (refuted(PERNICIOUS), {"PerniciousAnemia": False}, "used"),
+        (refuted("D51.9", system=ICD10CM), {}, "ignored"),  # another deficiency can be there
+        (refuted("E53.8", system=ICD10CM), {}, "ignored"),
+        (condition("E53.8", system=ICD10CM), {}, "maySuggest"),
+        (condition("PlanningPregnancy", system=OWN, clinical="resolved"), {"PlanningPregnancy": False}, "used"),
+        (condition("77386006"), {"Pregnancy": "outside"}, "used"),
+        (condition("77386006", clinical="resolved"), {}, "ignored"),
+        (condition("431855005"), {}, "maySuggest"),
+        (condition("431857002"), {"RenalDysfunction": True}, "used"),
+        (condition("O99.841", system=ICD10CM), {"BariatricSurgery": True, "Pregnancy": "outside"}, "used"),
+        (condition("4511", system=RXNORM), {}, "ignored"),
+        (procedure("265764009"), {"RenalDysfunction": True}, "used"),
+        (procedure(BARIATRIC, status="not-done"), {}, "ignored"),
+        (procedure(BARIATRIC, status="in-progress"), {}, "ignored"),
+        (procedure("442338001"), {}, "maySuggest"),
+        (observation("4544-3", 40, "%", status="preliminary"), {}, "ignored"),
+        (observation("4544-3", 40, "%", on="2026-02-01"), {}, "ignored"),
+        (observation("4544-3", "<30", "%"), {"Hematocrit": "<30"}, "used"),
+        (observation("4544-3", "<40", "%"), {}, "ignored"),
+        (observation("2132-9", "<100", "pg/mL"), {"SerumB12": "<100"}, "used"),
+        (observation("33914-3", 25, "mL/min/{1.73_m2}"), {}, "maySuggest"),
+        (medication("MedicationRequest", "11248", "active"), {}, "ignored"),
+        (medication("MedicationRequest", "11248", "completed"), {}, "ignored"),
+        (medication("MedicationAdministration", "11248", "completed"), {"B12TreatmentStarted": True}, "used"),
+        (medication("MedicationAdministration", "11248", "not-done"), {}, "ignored"),
+        (medication("MedicationStatement", "5514", "active"), {"B12TreatmentStarted": True}, "used"),
+        (medication("MedicationStatement", "5514", "completed"), {"B12TreatmentStarted": True}, "used"),
+        (medication("MedicationStatement", "5514", "intended"), {}, "ignored"),
+        (medication("MedicationRequest", "4511", "active"), {"FolicAcidTreatment": True}, "used"),
+        (medication("MedicationRequest", "4511", "stopped"), {}, "ignored"),
+        (medication("MedicationRequest", "4511", "active", intent="proposal"), {}, "ignored"),
+        (medication("MedicationRequest", "4511", "active", doNotPerform=True), {}, "ignored"),
+        (medication("MedicationRequest", "6809", "active"), {"MetforminTreatment": "outside"}, "used"),
+    ],
+    ids=lambda value: (
+        None
+        if isinstance(value, str)
+        else str(next(iter(value), "nothing"))
+        if len(value) < 3
+        else value["resourceType"]
+    ),
+)
+def test_what_a_resource_states(resource: Json, stated: dict[str, Any], where: str, reads: Reads) -> None:
+    found, report = reads(resource)
+    assert found == stated
+    lists = [
+        key
+        for key, entries in listed(report).items()
+        for name, _ in entries
+        if name.startswith(resource["resourceType"])
+    ]
+    assert set(lists) == {where}
+
+
+def test_an_error_is_ignored_and_listed(reads: Reads) -> None:
+    wrong = condition(PERNICIOUS, verificationStatus=status("entered-in-error"))
+    del wrong["clinicalStatus"]
+    found, report = reads(wrong)
+    assert found == {}
+    assert [(entry.of, entry.reason) for entry in report.ignored] == [("PerniciousAnemia", "entered in error")]
+
+
+def test_what_has_ended_is_listed_with_the_reason(reads: Reads) -> None:
+    _, report = reads(condition(PERNICIOUS, abatementDateTime="2020"))
+    reason = "a deficiency under treatment is often entered as resolved, and its cause can remain"
+    assert [entry.reason for entry in report.ignored] == [f"stated to have ended; {reason}"]
+
+
+def test_an_allergy_is_outside_the_source(reads: Reads) -> None:
+    allergy: Json = {
+        "resourceType": "AllergyIntolerance",
+        "id": "a",
+        "patient": {"reference": "Patient/p"},
+        "code": coded(RXNORM, "5514"),
+        "verificationStatus": status("confirmed", "allergyintolerance-verification"),
+    }
+    assert reads(allergy)[0] == {"CobalaminAllergy": "outside"}
+    assert reads({**allergy, "code": coded(RXNORM, "1191")})[0] == {}
+    assert reads({**allergy, "verificationStatus": status("refuted", "allergyintolerance-verification")})[0] == {}
+
+
+@pytest.mark.parametrize(
+    ("born", "stated", "suggested"),
+    [("2010-01-16", ["Child"], 0), ("2010-01-15", [], 0), ("2010", [], 1), ("2009", [], 0), ("2011", ["Child"], 0)],
+)
+def test_a_child_is_under_sixteen(born: str, stated: list[str], suggested: int, guideline: Guideline) -> None:
+    record, report = read_fhir({**PATIENT, "birthDate": born}, guideline, TODAY)
+    assert [circumstance.of for circumstance in record.outside] == stated
+    assert len(report.may_suggest) == suggested
+
+
+def test_a_medicine_that_is_referred_to(reads: Reads) -> None:
+    medicine: Json = {"resourceType": "Medication", "id": "med", "code": coded(RXNORM, "5514")}
+    dose = medication("MedicationAdministration", "", "completed", medicationReference={"reference": "Medication/med"})
+    del dose["medicationCodeableConcept"]
+    assert reads(medicine, dose)[0] == {"B12TreatmentStarted": True}
+    assert reads({**medicine, "status": "entered-in-error"}, dose)[0] == {}
+    assert reads(dose)[0] == {}
+    inside = {**dose, "contained": [medicine], "medicationReference": {"reference": "#med"}}
+    assert reads(inside)[0] == {"B12TreatmentStarted": True}
+
+
+def test_a_component_of_an_observation(reads: Reads) -> None:
+    panel = observation("58410-2", 1, "1")
+    del panel["valueQuantity"]
+    panel["component"] = [{"code": coded(LOINC, "20570-8"), "valueQuantity": {"value": 33, "unit": "%"}}]
+    assert reads(panel)[0] == {"Hematocrit": "33"}
+
+
+def test_the_strength_of_a_product_is_no_dose(real_bundle: Json, executable: ExecutableGuideline) -> None:
+    text = json.dumps(executable.recommend(real_bundle, as_of=TODAY).to_dict())
+    assert "5 MG/ML" not in text
+
+
+# ---- several resources about one thing --------------------------------------------------------------
+
+
+def test_the_latest_value_counts(reads: Reads) -> None:
+    early, late = observation("4544-3", 30, "%", "2025-01-01", "a"), observation("4544-3", 41, "%", "2025-06", "b")
+    found, report = reads(late, early)
+    assert found == {"Hematocrit": "41"}
+    assert [entry.resource for entry in report.stale] == ["Observation/a"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "value"),
+    [
+        ("2025-06-01T10:00:00Z", "2025-06-01T11:30:00+02:00", "30"),  # the second is earlier, at 09:30Z
+        ("2025-06-01T09:00:00Z", "2025-06-01T11:30:00+02:00", "41"),
+        ("2025-06-01", "2025-06-01T11:30:00+02:00", None),
+        ("2025-06", "2025-06-01", None),
+        ("2025-05", "2025-06-01", "41"),
+        (None, "2025-06-01", None),
+    ],
+)
+def test_values_of_which_none_is_certainly_the_latest(
+    first: str | None, second: str, value: str | None, reads: Reads
+) -> None:
+    found, report = reads(observation("4544-3", 30, "%", first, "a"), observation("4544-3", 41, "%", second, "b"))
+    assert found == ({} if value is None else {"Hematocrit": value})
+    assert len(report.conflicting) == (2 if value is None else 0)
+    same, report = reads(observation("4544-3", 41, "%", first, "a"), observation("4544-3", 0.41, "L/L", second, "b"))
+    assert same == {"Hematocrit": "41"}
+    assert report.conflicting == []
+
+
+def test_a_contradiction_leaves_it_open(reads: Reads) -> None:
+    found, report = reads(condition(PERNICIOUS, "a"), refuted(DEFICIENCY, id="b"), condition("431857002", "k"))
+    assert found == {"RenalDysfunction": True}
+    assert {entry.resource for entry in report.conflicting} == {"Condition/a", "Condition/b"}
+
+
+def test_what_is_over_yields_to_what_is(reads: Reads) -> None:
+    over = condition("PlanningPregnancy", "a", OWN, clinical="resolved")
+    found, report = reads(over, condition("PlanningPregnancy", "b", OWN))
+    assert found == {"PlanningPregnancy": True}
+    assert [entry.resource for entry in report.stale] == ["Condition/a"]
+
+
+@pytest.mark.parametrize(
+    ("transplanted", "stated"),
+    [("2020-01-01", {}), ("2018-01-01", {"RenalDysfunction": True}), ("2019", {})],
+)
+def test_a_transplant_leaves_open_what_was_before(transplanted: str, stated: dict[str, Any], reads: Reads) -> None:
+    found, report = reads(condition("46177005", onsetDateTime="2019-05-01"), procedure("70536003", transplanted))
+    assert found == stated
+    assert len(report.conflicting) == (0 if stated else 1)
+
+
+def test_each_fact_keeps_the_resource_that_it_came_from(guideline: Guideline, executable: ExecutableGuideline) -> None:
+    document = bundle(PATIENT, condition(PERNICIOUS, "x", onsetDateTime="2024-03-02"), NO_NEURO)
+    record, report = read_fhir(document, guideline, TODAY)
+    assert {(s.of, s.source, s.on) for s in record.statements} == {
+        ("PerniciousAnemia", "Condition/x", date(2024, 3, 2)),
+        ("NeurologicalInvolvement", "Observation/n", date(2025, 6, 1)),
+    }
+    used = {entry.path: (entry.resource, entry.place) for entry in report.used if entry.path}
+    assert used["present[0]"] == ("Condition/x", "Bundle.entry[1].resource")
+    assert report.to_dict()["mapping"] == report.mapping
+    text = executable.recommend(document, as_of=TODAY).to_text()
+    assert "Condition/x" in text
+
+
+# ---- patients and forms of input ---------------------------------------------------------------------
+
+
+def test_two_patients_are_refused_or_read_each(guideline: Guideline) -> None:
+    other = condition(PERNICIOUS, "z", subject={"reference": "Patient/q"})
+    document = bundle(PATIENT, condition(DEFICIENCY), other)
+    with pytest.raises(InvalidRecord, match=r"about 2 patients \(found: Patient/p, Patient/q"):
+        read_fhir(document, guideline, TODAY)
+    found = {record.id: names(record) for record, _ in read_each(document, guideline, TODAY)}
+    assert found == {"Patient/p": {"VitaminB12Deficiency": True}, "Patient/q": {"PerniciousAnemia": True}}
+
+
+@pytest.mark.parametrize("reference", ["Patient/p", "http://example.org/Patient/p", "Patient/p/_history/2"])
+def test_references_to_one_patient(reference: str, guideline: Guideline) -> None:
+    document = bundle(PATIENT, condition(PERNICIOUS, subject={"reference": reference}))
+    assert names(read_fhir(document, guideline, TODAY)[0]) == {"PerniciousAnemia": True}
+
+
+def test_the_forms_of_an_input_are_one_record(guideline: Guideline) -> None:
+    resources = [PATIENT, condition(PERNICIOUS)]
+    lines = "\n".join(json.dumps(resource) for resource in resources)
+    inputs: list[Any] = [bundle(*resources, type=type) for type in ("collection", "searchset", "transaction")]
+    inputs += [lines.encode(), f"\n{lines}\r\n\n".encode(), json.dumps(inputs[0], indent=2).encode(), resources[1]]
+    digests = {read_fhir(data, guideline, TODAY)[0].digest for data in inputs}
+    assert len(inputs) == 7
+    assert len(digests) == 1
+
+
+def test_fhir_is_a_format_of_records(guideline: Guideline, executable: ExecutableGuideline, tmp_path: Path) -> None:
+    document = bundle(PATIENT, condition(PERNICIOUS))
+    wanted = read_fhir(document, guideline, TODAY)[0]
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    lines = tmp_path / "p.ndjson"
+    lines.write_text("\n".join(json.dumps(e["resource"]) for e in document["entry"]), encoding="utf-8")
+    inputs: list[Any] = [document, path, lines, path.read_bytes()]
+    for data in inputs:
+        assert read(data, guideline, as_of=TODAY) == (wanted, [])
+    assert read(lines.read_bytes(), guideline, format="fhir", as_of=TODAY) == (wanted, [])
+    assert executable.validate(document, as_of=TODAY) == []
+    with pytest.raises(InvalidRecord, match="asOf"):
+        read(document, guideline)
+
+
+def test_without_the_extra_it_is_said_what_to_install(guideline: Guideline, monkeypatch: pytest.MonkeyPatch) -> None:
+    from b12kg.records import resource
+
+    resource._model.cache_clear()
+    monkeypatch.setitem(__import__("sys").modules, "fhir.resources.R4B.patient", None)
+    with pytest.raises(UsageError, match=re.escape("b12kg[fhir]")):
+        read_fhir(PATIENT, guideline, TODAY)
+
+
+# ---- properties ------------------------------------------------------------------------------------
+
+POOL = [
+    condition(PERNICIOUS, "1", onsetDateTime="2020-01-01"),
+    condition(PERNICIOUS, "2", onsetDateTime="2021-05"),
+    refuted(DEFICIENCY, id="3"),
+    condition("431857002", "4"),
+    procedure("70536003", "2022-01-01", "5"),
+    procedure(BARIATRIC, "2019-01-01", "6"),
+    observation("4544-3", 33, "%", "2025-01-01", "7"),
+    observation("4544-3", 41, "%", "2025-01-01T10:00:00Z", "8"),
+    observation("20570-8", 0.44, "L/L", "2025-02", "9"),
+    observation("13965-9", "<10", "umol/L", None, "10"),
+    medication("MedicationStatement", "5514", "active", "11"),
+    medication("MedicationRequest", "4511", "active", "12"),
+    medication("MedicationAdministration", "4511", "completed", "13"),
+    condition("77386006", "14"),
+    condition("PlanningPregnancy", "15", OWN, clinical="resolved"),
+    NO_NEURO,
+]
+UNRELATED: list[Json] = [
+    {"resourceType": "Claim", "id": "u1", "status": "active"},
+    condition("195662009", "u2"),
+    observation("8302-2", 183.9, "cm", id="u3"),
+    {"resourceType": "Encounter", "id": "u4", "anything": [1, None, {"x": "y"}]},
+    medication("MedicationRequest", "314076", "active", "u5"),
+]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(0, len(POOL) - 1)), st.randoms(use_true_random=False), st.data())
+def test_order_repetition_and_unrelated_resources_change_nothing(
+    executable: ExecutableGuideline, chosen: set[int], shuffled: random.Random, data: st.DataObject
+) -> None:
+    resources = [PATIENT, *(POOL[i] for i in sorted(chosen))]
+    before = executable.recommend(bundle(*resources), as_of=TODAY)
+    again = data.draw(st.lists(st.sampled_from([*resources, *UNRELATED]), max_size=6))
+    more = [*resources, *copy.deepcopy(again)]
+    shuffled.shuffle(more)
+    after = executable.recommend(bundle(*more), as_of=TODAY)
+    assert after.to_dict() == before.to_dict()
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(0, len(POOL) - 1)))
+def test_a_record_from_fhir_is_valid_and_reads_back(executable: ExecutableGuideline, chosen: set[int]) -> None:
+    record, report = read_fhir(bundle(PATIENT, *(POOL[i] for i in sorted(chosen))), executable.content, TODAY)
+    assert executable.recommend(record.as_given()).record.digest == record.digest
+    in_report = {name for entries in listed(report).values() for name, _ in entries}
+    wanted = {f"{POOL[i]['resourceType']}/{POOL[i]['id']}" for i in chosen} | {"Patient/p"}
+    assert in_report == wanted
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-10, 10) | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    found = [path]
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        found += places(inner, (*path, key))
+    return found
+
+
+def assert_clear(reading: Callable[[], object]) -> None:
+    """That it gives an answer, or an error with a place and a message."""
+    problems: tuple[Problem, ...] = ()
+    try:
+        reading()
+    except InvalidRecord as error:
+        problems = error.problems
+    assert all(problem.path and problem.message for problem in problems)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(POOL), st.data())
+def test_a_change_anywhere_is_an_answer_or_a_clear_error(
+    executable: ExecutableGuideline, resource: Json, data: st.DataObject
+) -> None:
+    document = copy.deepcopy(bundle(PATIENT, resource))
+    for _ in range(data.draw(st.integers(1, 3))):
+        path = data.draw(st.sampled_from(places(document)[1:]))
+        at: Any = document
+        try:
+            for key in path[:-1]:
+                at = at[key]
+            if data.draw(st.booleans()):
+                at[path[-1]] = data.draw(JSON)
+            else:
+                del at[path[-1]]
+        except (KeyError, IndexError, TypeError):
+            continue  # an earlier change took that place away
+    text = json.dumps(document).encode()
+    assert_clear(lambda: executable.recommend(text, format="fhir", as_of=TODAY))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60), st.integers(0, 10_000), st.integers(0, 40))
+def test_bytes_are_an_answer_or_a_clear_error(guideline: Guideline, junk: bytes, at: int, cut: int) -> None:
+    whole = json.dumps(bundle(PATIENT, *POOL)).encode()
+    at %= len(whole)
+    for data in (junk, whole[:at] + junk + whole[at + cut :]):
+        assert_clear(partial(read_fhir, data, guideline, TODAY))
+
+
+# ---- input that is refused ---------------------------------------------------------------------------
+
+GOOD = json.dumps(bundle(PATIENT, condition(PERNICIOUS)))
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        ("[]", "record: no FHIR resource"),
+        ('{"resourceType": "Bundle", "type": "message"}', "Bundle.type"),
+        ('{"resourceType": "Bundle", "type": "collection", "entry": {}}', "Bundle.entry: not a list"),
+        ('{"resourceType": "Bundle", "type": "collection", "entry": [1]}', r"Bundle.entry\[0\]"),
+        ('{"resourceType": "Bundle", "type": "collection"}', "about no patient"),
+        (GOOD.replace('"Condition"', "7"), r"Bundle.entry\[1\].resource"),
+        (GOOD.replace('"code": "84027009"', '"code": 84027009'), r"Condition/c at Bundle.entry\[1\].resource.code"),
+        (GOOD.replace('"clinicalStatus"', '"clinicalState"'), "clinicalState: not valid in FHIR R4"),
+        (GOOD.replace('"code": "active"', '"code": "lively"'), "clinicalStatus: no code of it"),
+        (GOOD.replace('"id": "c"', '"id": "c", "onsetDateTime": "yesterday"'), "onsetDateTime"),
+        (GOOD.replace('"id": "c"', '"id": "c", "id": "d"'), "key stated twice"),
+        ('{"resourceType": "Patient", "id": "p"}\n{"resourceType": }', "line 2: line 1, column"),
+        (GOOD.replace("1960-02-29", "1961-02-29"), "Patient/p at .*birthDate"),
+    ],
+)
+def test_what_is_not_as_it_should_be_is_refused_by_its_place(data: str, place: str, guideline: Guideline) -> None:
+    read_fhir(GOOD.encode(), guideline, TODAY)
+    with pytest.raises(InvalidRecord, match=place):
+        read_fhir(data.encode(), guideline, TODAY)
+
+
+@pytest.mark.parametrize(
+    ("quantity", "message"),
+    [
+        ({"value": 41, "unit": "g/dL"}, r"no unit of Hematocrit \(found: g/dL; accepted: %, L/L\)"),
+        ({"value": 41}, "Hematocrit has no unit"),
+        ({"value": 41, "unit": "per cent of Mrs Doe", "system": UCUM, "code": "%%"}, "no unit of Hematocrit"),
+        ({"value": 41, "unit": "%", "system": "urn:other", "code": "p"}, None),
+        ({"value": 41, "unit": "%", "comparator": "~"}, "comparator"),
+    ],
+)
+def test_a_unit_is_never_guessed(quantity: Json, message: str | None, reads: Reads) -> None:
+    seen = observation("4544-3", 41, "%", valueQuantity=quantity)
+    if message is None:
+        assert reads(seen)[0] == {"Hematocrit": "41"}
+        return
+    with pytest.raises(InvalidRecord, match=message) as error:
+        reads(seen)
+    assert "Observation/o at Bundle.entry[1].resource" in str(error.value)
+    assert "Doe" not in str(error.value)
+
+
+def test_two_resources_of_one_id_that_differ_are_refused(reads: Reads) -> None:
+    with pytest.raises(InvalidRecord, match="another resource of this id or fullUrl"):
+        reads(condition(PERNICIOUS, "c"), condition(DEFICIENCY, "c"))
+
+
+def test_no_data_of_the_patient_is_in_a_message(guideline: Guideline) -> None:
+    secret = "Zaphod"
+    wrong = {**PATIENT, "name": [{"family": secret, "given": secret}], "birthDate": secret, "gender": [secret]}
+    with pytest.raises(InvalidRecord) as error:
+        read_fhir(bundle(wrong, condition(PERNICIOUS, note=secret)), guideline, TODAY)
+    assert len(error.value.problems) >= 3
+    assert secret not in str(error.value)
+
+
+def filled(entry: str, start: str = '{"resourceType":"Bundle","type":"collection","entry":[', end: str = "]}") -> bytes:
+    return (start + ",".join([entry] * (9_900_000 // (len(entry) + 1))) + end).encode()
+
+
+CODED = '"code":{"coding":[{"system":"http://snomed.info/sct","code":"84027009"}]},"subject":{"reference":"Patient/1"}'
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "deep lists": lambda: b"[" * 10_000_000,
+    "deep enough to parse": lambda: b'{"resourceType":"Condition","extension":' + b"[" * 900 + b"]" * 900 + b"}",
+    "deep extensions": lambda: (
+        f'{{"resourceType":"Condition","id":"x",{CODED},"extension":'
+        + '[{"url":"a","extension":' * 300
+        + "[]"
+        + "}]" * 300
+        + "}"
+    ).encode(),
+    "too large": lambda: b" " * 20_000_000,
+    "many numbers": lambda: b"[" + b"0," * 4_900_000 + b"0]",
+    "many conditions": lambda: filled(f'{{"resource":{{"resourceType":"Condition",{CODED}}}}}'),
+    "many bad conditions": lambda: filled(f'{{"resource":{{"resourceType":"Condition","x":1,{CODED}}}}}'),
+    "many codings": lambda: filled(
+        '{"system":"http://loinc.org","code":"4544-3"}',
+        '{"resourceType":"Observation","subject":{"reference":"Patient/1"},"code":{"coding":[',
+        "]}}",
+    ),
+    "many patients": lambda: filled('{"resource":{"resourceType":"Patient"},"fullUrl":"urn:uuid:1"}').replace(
+        b':1"', b':2"', 1
+    ),
+    "many lines": lambda: b'{"resourceType":"Patient"}' + b"\n" * 9_000_000 + b"1",
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_hostile_input_is_refused_at_once(kind: str, guideline: Guideline) -> None:
+    read_fhir(PATIENT, guideline, TODAY)
+    data = HOSTILE[kind]()
+    start = time.perf_counter()
+    with pytest.raises(InvalidRecord):
+        read_fhir(data, guideline, TODAY)
+    assert time.perf_counter() - start < 2
+
+
+@real
+def test_ten_megabytes_are_read_in_time(executable: ExecutableGuideline) -> None:
+    document = json.loads(BUNDLES[0].read_bytes())
+    entries = [e for e in document["entry"] if e["resource"]["resourceType"] != "Patient"]
+    copies = 10_000_000 // len(json.dumps(document))
+    for number in range(copies - 1):
+        for entry in copy.deepcopy(entries):
+            entry["fullUrl"] += f"-{number}"
+            document["entry"].append(entry)
+    data = json.dumps(document, separators=(",", ":")).encode()
+    assert len(data) > 8_000_000
+    start = time.perf_counter()
+    executable.recommend(data, as_of=TODAY)
+    assert time.perf_counter() - start < 4
+    tracemalloc.start()
+    read_fhir(data, executable.content, TODAY)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500 * 2**20
