@@ -5,8 +5,10 @@ Owns the report's lists and their JSON form. Why a resource is in one of them is
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
+from b12kg.errors import Problem
 from b12kg.record import JsonValue
 
 
@@ -58,16 +60,33 @@ class ImportReport:
     stale: list[Entry] = field(default_factory=list)
     others: tuple[Entry, ...] = ()
 
+    def lists(self) -> dict[str, list[Entry]]:
+        """The lists by the names that they have in JSON, each sorted; others stand with what is ignored."""
+        found = {
+            "used": self.used,
+            "maySuggest": self.may_suggest,
+            "conflicting": self.conflicting,
+            "stale": self.stale,
+            "ignored": [*self.ignored, *self.others],
+        }
+        return {
+            name: sorted(entries, key=lambda e: (e.resource, e.of or "", e.place, e.reason))
+            for name, entries in found.items()
+        }
+
     def to_dict(self) -> dict[str, JsonValue]:
-        """The report in JSON, each list sorted; others stand with what is ignored."""
-        form: dict[str, JsonValue] = {"patient": self.patient, "mapping": self.mapping}
-        for key, entries in (
-            ("used", self.used),
-            ("ignored", [*self.ignored, *self.others]),
-            ("maySuggest", self.may_suggest),
-            ("conflicting", self.conflicting),
-            ("stale", self.stale),
-        ):
-            ordered = sorted(entries, key=lambda e: (e.resource, e.of or "", e.place, e.reason))
-            form[key] = [entry.to_dict() for entry in ordered]
-        return form
+        """The report in JSON."""
+        lists: dict[str, JsonValue] = {
+            name: [entry.to_dict() for entry in entries] for name, entries in self.lists().items()
+        }
+        return {"patient": self.patient, "mapping": self.mapping, **lists}
+
+    def located(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Problems of the record, each with the resource that the entry of the record was read from."""
+        places = {entry.path: f"{entry.resource} at {entry.place}" for entry in self.used if entry.path}
+        found = []
+        for problem in problems:
+            entry, end, _ = problem.path.partition("]")
+            place = places.get(entry + end)
+            found.append(problem if place is None else replace(problem, path=f"{place} ({problem.path})"))
+        return found

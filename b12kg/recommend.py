@@ -16,10 +16,11 @@ from b12kg.compiled import Compiled, load_compiled
 from b12kg.errors import InvalidRecord, Problem, UsageError
 from b12kg.explain import Truths, alerts, answer, because, unused
 from b12kg.guideline import Guideline
+from b12kg.imported import ImportReport
 from b12kg.outcome import Ending, Filling, Verdict
 from b12kg.recommendation import Fact, Recommendation
 from b12kg.record import Record, facts
-from b12kg.records import read
+from b12kg.records import Reading, read, read_each
 from b12kg.shacl import Shapes
 from b12kg.tables import Place, Tables
 from b12kg.validate import validate
@@ -65,8 +66,8 @@ class ExecutableGuideline:
         """What the guideline gives for a record: every decision, explained.
 
         Args:
-            record: a mapping as in the JSON format, the path of a file, or its content as bytes.
-            format: json, turtle, nt or jsonld, where no suffix of a path says it.
+            record: a mapping as in the JSON format or a FHIR R4 resource, the path of a file, or its content as bytes.
+            format: json, turtle, nt, jsonld or fhir, where no suffix of a path says it.
             as_of: the date for a record that states none.
             engine: ``table`` looks the answer up; ``reference`` works it out by pySHACL, HermiT and SPARQL.
 
@@ -81,11 +82,34 @@ class ExecutableGuideline:
         """
         if engine not in get_args(Engine):
             raise UsageError(f"no engine {engine!r}; there are {', '.join(get_args(Engine))}")
-        read_record, problems = read(record, self.content, format=format, as_of=as_of)
-        problems += validate(read_record, self.content, self._shapes(engine))
-        if any(problem.severity == "error" for problem in problems):
-            raise InvalidRecord([problem for problem in problems if problem.severity == "error"])
-        return recommend(self.compiled, read_record, tuple(problems), engine)
+        return self._answer(read(record, self.content, format=format, as_of=as_of), engine)
+
+    def recommend_each(
+        self, data: bytes | Mapping[str, object], *, as_of: date | None = None, engine: Engine = "table"
+    ) -> dict[str, Recommendation | InvalidRecord]:
+        r"""What the guideline gives for every patient of a FHIR R4 input; for one who is not answered, why.
+
+        Args:
+            data: a Bundle or NDJSON.
+
+        Returns:
+            Type and id of the patient -> the answer, or the reasons for none; sorted.
+
+        Raises:
+            InvalidRecord: the input cannot be read as FHIR at all.
+            UsageError: the extra that reads FHIR is not installed.
+
+        >>> patients = b'{"resourceType": "Patient", "id": "1"}\n{"resourceType": "Patient", "id": "2"}'
+        >>> [*load().recommend_each(patients, as_of=date(2026, 1, 15))]
+        ['Patient/1', 'Patient/2']
+        """
+        found: dict[str, Recommendation | InvalidRecord] = {}
+        for patient, reading in read_each(data, self.content, as_of=as_of).items():
+            try:
+                found[patient] = reading if isinstance(reading, InvalidRecord) else self._answer(reading, engine)
+            except InvalidRecord as error:
+                found[patient] = error
+        return found
 
     def validate(
         self,
@@ -103,17 +127,30 @@ class ExecutableGuideline:
         ['present[0]']
         """
         try:
-            read_record, problems = read(record, self.content, format=format, as_of=as_of)
+            reading = read(record, self.content, format=format, as_of=as_of)
         except InvalidRecord as error:
             return list(error.problems)
-        return [*problems, *validate(read_record, self.content, self._shapes(engine))]
+        return reading.located(self._problems(reading, engine))
+
+    def _answer(self, reading: Reading, engine: Engine) -> Recommendation:
+        problems = self._problems(reading, engine)
+        if errors := [problem for problem in problems if problem.severity == "error"]:
+            raise InvalidRecord(reading.located(errors))
+        return recommend(self.compiled, reading.record, tuple(problems), engine, reading.imported)
+
+    def _problems(self, reading: Reading, engine: Engine) -> list[Problem]:
+        return [*reading.problems, *validate(reading.record, self.content, self._shapes(engine))]
 
     def _shapes(self, engine: Engine) -> Shapes | None:
         return self.compiled.shapes if engine == "table" else None
 
 
 def recommend(
-    compiled: Compiled, record: Record, warnings: tuple[Problem, ...] = (), engine: Engine = "table"
+    compiled: Compiled,
+    record: Record,
+    warnings: tuple[Problem, ...] = (),
+    engine: Engine = "table",
+    imported: ImportReport | None = None,
 ) -> Recommendation:
     """Every decision for a valid record, by one of the engines.
 
@@ -144,6 +181,7 @@ def recommend(
         facts=known,
         tables=tables,
         place=place,
+        imported=imported,
     )
 
 

@@ -119,7 +119,7 @@ def own(guideline: ExecutableGuideline) -> str:
     add(f"whole process: `b12kg recommend record.json`, {PROCESSES} new ones", in_all, 0.120)
     add("a Python process that does nothing", median(partial(process, "-c", ""), PROCESSES))
     add("`b12kg.load()`, the tables being there", median(b12kg.load, 21))
-    examples = {path.stem: read(path, guideline.content)[0] for path in FILES}
+    examples = {path.stem: read(path, guideline.content).record for path in FILES}
     for name, record in examples.items():
         answered, written, _ = _answer(guideline, [record.to_dict()] * 2000)
         add(f"`guideline.recommend(record)`: {name}", statistics.median(answered), 100e-6)
@@ -177,7 +177,7 @@ def side_by_side(guideline: ExecutableGuideline) -> str:
     """What each engine takes for the same patients, after it has found the same of each."""
     content = guideline.content
     given = patients.fully_known(content, guideline.compiled.tables)
-    records = [read(record, content)[0] for record in given]
+    records = [read(record, content).record for record in given]
     answers = [guideline.recommend(record).to_dict() for record in given]
     expected = [findings_in(answer) for answer in answers]
     made = [finding.name for finding in others.findings(content)]
@@ -350,7 +350,7 @@ def _validation(
         return not any(p.severity == "error" for p in validate(record, content, guideline.compiled.shapes))
 
     ask = others.shacl(content)
-    twins = [read(patients.self_contradicting(record), content)[0] for record in given]
+    twins = [read(patients.self_contradicting(record), content).record for record in given]
     graphs = [graph_of(normal_form(record, content)) for record in (*records, *twins)]
     expected = [True] * len(records) + [False] * len(twins)
     same("b12kg, validation alone", expected, map(valid, (*records, *twins)))

@@ -25,7 +25,7 @@ from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Recommendation
 from b12kg.record import Record
 from b12kg.records import read
-from b12kg.records.fhir import read_each, read_fhir
+from b12kg.records.fhir import read_fhir, read_patients
 from tests.cases import SHARED
 
 pytest.importorskip("fhir.resources")
@@ -129,6 +129,14 @@ def listed(report: ImportReport) -> dict[str, list[tuple[str, str | None]]]:
     return {key: [(entry["resource"], entry.get("of")) for entry in form[key]] for key in keys}
 
 
+def each(data: Any, guideline: Guideline) -> list[tuple[Record, ImportReport]]:
+    """What every patient of an input comes to, where every one can be read."""
+    found = [*read_patients(data, guideline, TODAY).values()]
+    read = [one for one in found if not isinstance(one, InvalidRecord)]
+    assert len(read) == len(found)
+    return read
+
+
 @pytest.fixture
 def reads(guideline: Guideline) -> Callable[..., tuple[dict[str, Any], ImportReport]]:
     def reads(*resources: Json) -> tuple[dict[str, Any], ImportReport]:
@@ -147,20 +155,21 @@ Reads = Callable[..., tuple[dict[str, Any], ImportReport]]
 @real
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_real_file_is_read_and_leaves_initial_treatment_open(path: Path, executable: ExecutableGuideline) -> None:
-    found = read_each(path.read_bytes(), executable.content, TODAY)
+    found = executable.recommend_each(path.read_bytes(), as_of=TODAY)
     assert found
-    for record, report in found:
-        answer = executable.recommend(record.to_dict())
+    for answer in found.values():
+        assert isinstance(answer, Recommendation)
+        assert answer.imported is not None
         decision = answer.decisions["InitialTreatment"]
         assert decision.status == "undetermined"
         assert decision.missing == ("NeurologicalInvolvement", "VitaminB12Deficiency")
-        assert sum(map(len, listed(report).values())) >= 1
+        assert sum(map(len, listed(answer.imported).values())) >= 1
 
 
 @real
 def test_a_bulk_export_is_read_as_one_input(guideline: Guideline) -> None:
     lines = [line for path in FILES if path.suffix == ".ndjson" for line in path.read_bytes().splitlines()]
-    found = read_each(b"\n".join(lines), guideline, TODAY)
+    found = each(b"\n".join(lines), guideline)
     assert len(found) == 13
     count = sum(len(entries) for _, report in found for entries in listed(report).values())
     assert count >= len(lines)  # one that states two things stands in two lists
@@ -532,8 +541,30 @@ def test_two_patients_are_refused_or_read_each(guideline: Guideline) -> None:
     document = bundle(PATIENT, condition(DEFICIENCY), other)
     with pytest.raises(InvalidRecord, match=r"about 2 patients \(found: Patient/p, Patient/q"):
         read_fhir(document, guideline, TODAY)
-    found = {record.id: names(record) for record, _ in read_each(document, guideline, TODAY)}
+    found = {record.id: names(record) for record, _ in each(document, guideline)}
     assert found == {"Patient/p": {"VitaminB12Deficiency": True}, "Patient/q": {"PerniciousAnemia": True}}
+
+
+def test_a_patient_who_cannot_be_read_or_answered_stops_no_other(executable: ExecutableGuideline) -> None:
+    of_q: Json = {"subject": {"reference": "Patient/q"}}
+    of_r: Json = {"subject": {"reference": "Patient/r"}}
+    wrong = condition(PERNICIOUS, "wrong", **of_q, onsetDateTime="31.12.2020")
+    impossible = observation("4544-3", -3, "%", id="low", **of_r)
+    found = executable.recommend_each(bundle(PATIENT, condition(PERNICIOUS), wrong, impossible), as_of=TODAY)
+    assert [*found] == ["Patient/p", "Patient/q", "Patient/r"]
+    assert isinstance(found["Patient/p"], Recommendation)
+    messages = {key: str(value) for key, value in found.items() if isinstance(value, InvalidRecord)}
+    assert "Condition/wrong at Bundle.entry[2].resource" in messages["Patient/q"]
+    assert "Observation/low at Bundle.entry[3].resource (measurements[0])" in messages["Patient/r"]
+
+
+def test_the_report_comes_with_the_answer_and_is_no_part_of_it(executable: ExecutableGuideline) -> None:
+    answer = executable.recommend(bundle(PATIENT, condition(PERNICIOUS), condition("1", "other")), as_of=TODAY)
+    assert answer.imported is not None
+    assert listed(answer.imported)["used"] == [("Condition/c", "PerniciousAnemia"), ("Patient/p", None)]
+    again = executable.recommend(answer.record.to_dict())
+    assert again.imported is None
+    assert again.to_dict() == answer.to_dict()
 
 
 @pytest.mark.parametrize("reference", ["Patient/p", "http://example.org/Patient/p", "Patient/p/_history/2"])
@@ -561,8 +592,8 @@ def test_fhir_is_a_format_of_records(guideline: Guideline, executable: Executabl
     lines.write_text("\n".join(json.dumps(e["resource"]) for e in document["entry"]), encoding="utf-8")
     inputs: list[Any] = [document, path, lines, path.read_bytes()]
     for data in inputs:
-        assert read(data, guideline, as_of=TODAY) == (wanted, [])
-    assert read(lines.read_bytes(), guideline, format="fhir", as_of=TODAY) == (wanted, [])
+        assert read(data, guideline, as_of=TODAY).record == wanted
+    assert read(lines.read_bytes(), guideline, format="fhir", as_of=TODAY).record == wanted
     assert executable.validate(document, as_of=TODAY) == []
     with pytest.raises(InvalidRecord, match="asOf"):
         read(document, guideline)

@@ -40,7 +40,8 @@ def read(
     data: dict[str, Any] | str | bytes | Path, guideline: Guideline, format: str = "json", as_of: date | None = None
 ) -> tuple[Record, list[Problem]]:
     """As the reader under test, but that a str is the text of a record here, not the path of a file."""
-    return read_any(data.encode() if isinstance(data, str) else data, guideline, format=format, as_of=as_of)
+    found = read_any(data.encode() if isinstance(data, str) else data, guideline, format=format, as_of=as_of)
+    return found.record, [*found.problems]
 
 
 def problems_of(**form: Any) -> list[Problem]:
@@ -582,7 +583,7 @@ def test_an_unknown_format_names_the_known_ones() -> None:
 
 def test_a_path_is_read_by_its_suffix() -> None:
     (twin,) = EXAMPLES.glob("*.ttl")
-    assert read_any(str(twin), GUIDELINE)[0].digest == read_any(twin.with_suffix(".json"), GUIDELINE)[0].digest
+    assert read_any(str(twin), GUIDELINE).record == read_any(twin.with_suffix(".json"), GUIDELINE).record
 
 
 def test_a_file_that_is_not_there_is_a_mistake_of_the_call(tmp_path: Path) -> None:

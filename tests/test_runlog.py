@@ -342,7 +342,9 @@ def test_the_answer_is_the_same_in_whatever_order_and_format_the_record_was_give
         from b12kg.records.rdf import record_graph
 
         record = (
-            record_graph(read(CANARY, executable.content)[0], executable.content).serialize(format="turtle").encode()
+            record_graph(read(CANARY, executable.content).record, executable.content)
+            .serialize(format="turtle")
+            .encode()
         )
     answer = executable.recommend(record, format=form)
     assert any("612.5" in str(problem) for problem in answer.warnings)

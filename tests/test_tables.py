@@ -130,9 +130,9 @@ def test_the_example_of_a_row_is_answered_by_the_row(any_guideline: ExecutableGu
     guideline, tables = any_guideline.content, any_guideline.compiled.tables
     for name, table in tables.decisions.items():
         for row, found in table.rows():
-            record, problems = read(example(guideline, table.known(row)), guideline)
-            assert problems == []
-            place = tables.place(facts(record, guideline))
+            reading = read(example(guideline, table.known(row)), guideline)
+            assert reading.problems == ()
+            place = tables.place(facts(reading.record, guideline))
             assert place.possible
             assert table.at(place.decisions[name]) == found, table.known(row)
 

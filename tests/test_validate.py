@@ -43,9 +43,9 @@ def shapes() -> Graph:
 
 def problems_of(guideline: Guideline, **form: Any) -> list[Problem]:
     """What validation finds in a record that reads without a problem."""
-    record, unread = read({"id": "urn:example:p", "asOf": "2026-01-15", **form}, guideline)
-    assert unread == []
-    return validate(record, guideline)
+    reading = read({"id": "urn:example:p", "asOf": "2026-01-15", **form}, guideline)
+    assert reading.problems == ()
+    return validate(reading.record, guideline)
 
 
 def hematocrit(value: float, **more: str) -> dict[str, Any]:
@@ -383,7 +383,7 @@ def test_a_guideline_brings_shapes_of_its_own(tmp_path: Path, guideline: Guideli
 
 def test_the_normal_form_is_the_same_each_time(guideline: Guideline) -> None:
     form = {"id": "p", "asOf": "2026-01-15", "present": ["PerniciousAnemia"], "measurements": [ileum(30)]}
-    record, _ = read(form, guideline)
+    record = read(form, guideline).record
     once, again = (
         sorted(graph_of(normal_form(record, guideline)).serialize(format="nt").splitlines()) for _ in range(2)
     )
@@ -401,7 +401,7 @@ def test_a_single_misspelt_target_is_noticed(tmp_path: Path, guideline: Guidelin
         tmp_path / "one.ttl",
         text.replace("sh:targetClass clin:Hematocrit", "sh:targetClass clin:Hematocritt"),
     )
-    record, _ = read({"id": "p", "asOf": "2026-01-15", "measurements": [hematocrit(-3)]}, guideline)
+    record = read({"id": "p", "asOf": "2026-01-15", "measurements": [hematocrit(-3)]}, guideline).record
     with contextlib.suppress(InvalidGuideline):
         assert validate(record, blind) != []
 

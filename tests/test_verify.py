@@ -306,5 +306,4 @@ def test_the_turtle_form_holds_each_finding_with_a_record_that_can_be_read(
             part.add(triple)
             for below in graph.triples((triple[2], None, None)):
                 part.add(below)
-        _, problems = read(part.serialize(format="nt").encode(), executable.content, format="nt")
-        assert problems == []
+        assert read(part.serialize(format="nt").encode(), executable.content, format="nt").problems == ()

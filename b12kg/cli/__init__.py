@@ -15,13 +15,13 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from b12kg import __version__
-from b12kg.cli import trust
+from b12kg.cli import exchange, trust
 from b12kg.cli.files import (
     ANSWERED,
     FINDINGS,
@@ -36,9 +36,13 @@ from b12kg.cli.files import (
     terminal,
 )
 from b12kg.errors import B12kgError, InvalidGuideline, InvalidRecord, UsageError
+from b12kg.records import SUFFIXES
 
 if TYPE_CHECKING:
     from rdflib import Graph
+
+    from b12kg.recommend import ExecutableGuideline
+    from b12kg.recommendation import Recommendation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -90,14 +94,14 @@ def _parser() -> argparse.ArgumentParser:
 
     def records(of: argparse.ArgumentParser) -> None:
         of.add_argument(
-            "files", nargs="+", metavar="FILE", help="records: .json, .ttl, .nt or .jsonld; - is standard input"
+            "files", nargs="+", metavar="FILE", help=f"records: {_SUFFIXES}, or FHIR R4 as JSON; - is standard input"
         )
         of.add_argument("--input", choices=INPUTS, help="format of the records (default: by suffix, JSON for -)")
         of.add_argument("--as-of", type=_date, metavar="DATE", help="for records without asOf (default: today)")
         guideline(of)
 
     def one_record(of: argparse.ArgumentParser) -> None:
-        of.add_argument("file", metavar="FILE", help="a record: .json, .ttl, .nt or .jsonld")
+        of.add_argument("file", metavar="FILE", help=f"a record: {_SUFFIXES}, or FHIR R4 as JSON")
         of.add_argument("--input", choices=INPUTS, help="format of the record (default: by suffix, JSON for -)")
         of.add_argument("--as-of", type=_date, metavar="DATE", help="for a record without asOf (default: today)")
         guideline(of)
@@ -114,6 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     records(recommend)
     engine(recommend)
     recommend.add_argument("--format", choices=_FORMATS, default="text", help="form of the answer (default: text)")
+    recommend.add_argument("--each", action="store_true", help="answer every patient of a FHIR input by themselves")
     recommend.add_argument("--record-to", metavar="FOLDER", help="keep a log of what was answered: digests and times")
     recommend.add_argument("--with-record", action="store_true", help="keep the records in that log as well")
 
@@ -204,14 +209,39 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("--format", choices=["text", "json", "turtle"], default="text", help="form of the changes")
     diff.add_argument("--guideline", metavar="NAME", help="which guideline of a revision that has several")
 
-    export = command(_export, "export", "Write the guideline as one file.")
-    export.add_argument("--format", choices=["owl"], default="owl", help="owl: RDF/XML and Turtle, OWL 2 DL")
+    import_ = command(exchange.import_, "import", "Read FHIR R4 into a record, and say what became of each resource.")
+    import_.add_argument(
+        "file", metavar="FILE", help="a Bundle, a resource, or resources one a line; - is standard input"
+    )
+    import_.add_argument("--as-of", type=_date, metavar="DATE", help="the date of the record (default: today)")
+    import_.add_argument("--each", action="store_true", help="every patient of the input by themselves")
+    import_.add_argument("--all", action="store_true", help="in the text form, each ignored resource as well")
+    import_.add_argument("--format", choices=["text", "json"], default="text", help="json: the record and the report")
+    import_.add_argument("-o", "--output", metavar="FILE", help="write the record, as JSON, to this file")
+    guideline(import_)
+
+    export = command(exchange.export, "export", "Write the guideline in a form that others read.")
+    export.add_argument(
+        "--format",
+        choices=["owl", "fhir"],
+        default="owl",
+        help="owl: RDF/XML and Turtle, OWL 2 DL (default); fhir: a Bundle of R4 definitions",
+    )
     export.add_argument("-o", "--output", default=".", metavar="FOLDER", help="where to (default: here)")
     guideline(export)
+
+    schedule = command(exchange.schedule, "schedule", "Write what is recommended as a plan with dates.")
+    one_record(schedule)
+    schedule.add_argument("--start", type=_date, metavar="DATE", required=True, help="the first day of treatment")
+    schedule.add_argument("--until", type=_date, metavar="DATE", help="list up to here (default: a year)")
+    schedule.add_argument("--format", choices=["text", "ics"], default="text", help="ics: iCalendar, all-day events")
+    schedule.add_argument("--previous", metavar="FILE", help="ics: the calendar written before, which this one changes")
+    schedule.add_argument("-o", "--output", metavar="FILE", help="write to this file")
     return parser
 
 
-_FORMATS = ["text", "json", "turtle", "trig", "jsonld"]
+_FORMATS = ["text", "json", "turtle", "trig", "jsonld", "fhir"]
+_SUFFIXES = ", ".join(SUFFIXES)
 
 
 def _date(text: str) -> date:
@@ -233,18 +263,18 @@ def _recommend(arguments: argparse.Namespace) -> int:
     with progress("reading the guideline; after a change of it, its tables are worked out"):
         guideline = load(arguments.guideline)
     code = ANSWERED
-    many = len(arguments.files) > 1
+    many = len(arguments.files) > 1 or arguments.each
     once(arguments.files)
     if arguments.record_to == "":
         raise UsageError("--record-to names no folder")
     if arguments.with_record and arguments.record_to is None:
         raise UsageError("--with-record says what to keep in a log; name its folder with --record-to")
-    for index, name in enumerate(arguments.files):
+    first = True
+    for name in arguments.files:
         try:
             with progress("working it out"):
                 data, format_ = read(name, arguments.input)
-                as_of = arguments.as_of or date.today()
-                answer = guideline.recommend(data, format=format_, as_of=as_of, engine=arguments.engine)
+                answers = _answers(guideline, data, format_, arguments)
         except InvalidRecord as error:
             print_problems(error.problems, name)
             code = INVALID_RECORD
@@ -253,19 +283,53 @@ def _recommend(arguments: argparse.Namespace) -> int:
             print(f"b12kg: {error}", file=sys.stderr)
             code = max(code, USAGE)
             continue
-        if arguments.record_to is not None:
-            from b12kg.runlog import append
+        for patient, answer in answers.items():
+            title = f"{name}, {patient}" if arguments.each else name
+            if isinstance(answer, InvalidRecord):
+                print_problems(answer.problems, title)
+                code = INVALID_RECORD
+                continue
+            if arguments.record_to is not None:
+                from b12kg.runlog import append
 
-            append(Path(arguments.record_to), answer, at=datetime.now(UTC), with_record=arguments.with_record)
-        if arguments.format == "text":
-            if many:
-                print(f"{'' if index == 0 else chr(10)}===== {name} =====\n")
-            sys.stdout.write(answer.to_text(**terminal()))
-        elif arguments.format == "json":
-            print(json.dumps(answer.to_dict(), ensure_ascii=False, indent=None if many else 2))
-        else:
-            sys.stdout.write(answer.serialize(arguments.format))
+                append(Path(arguments.record_to), answer, at=datetime.now(UTC), with_record=arguments.with_record)
+            if arguments.format == "text" and many:
+                print(f"{'' if first else chr(10)}===== {title} =====\n")
+            _write(answer, arguments.format, None if many else 2)
+            first = False
     return code
+
+
+def _answers(
+    guideline: ExecutableGuideline, data: bytes, format_: str, arguments: argparse.Namespace
+) -> Mapping[str, Recommendation | InvalidRecord]:
+    """The answer to the one patient of an input, or to each."""
+    as_of, engine = arguments.as_of or date.today(), arguments.engine
+    if not arguments.each:
+        return {"": guideline.recommend(data, format=format_, as_of=as_of, engine=engine)}
+    if format_ not in ("json", "fhir"):
+        raise UsageError(f"--each is for FHIR, and the format of the input is {format_}")
+    return guideline.recommend_each(data, as_of=as_of, engine=engine)
+
+
+def _write(answer: Recommendation, format_: str, indent: int | None) -> None:
+    """The answer in a format, with what became of each resource where that format has a place for it."""
+    if format_ == "text":
+        width = terminal()
+        sys.stdout.write(answer.to_text(**width))
+        if answer.imported is not None:
+            print(f"\n{exchange.summary(answer.imported)} `b12kg import` lists each resource with the reason.")
+        return
+    if format_ == "json":
+        form = answer.to_dict() | ({} if answer.imported is None else {"import": answer.imported.to_dict()})
+        print(json.dumps(form, ensure_ascii=False, indent=indent))
+        return
+    if format_ == "fhir":
+        print(json.dumps(answer.to_fhir(), ensure_ascii=False, indent=indent))
+    else:
+        sys.stdout.write(answer.serialize(format_))
+    if answer.imported is not None:
+        print(f"b12kg: {exchange.summary(answer.imported)}", file=sys.stderr)
 
 
 def _validate(arguments: argparse.Namespace) -> int:
@@ -448,16 +512,4 @@ def _schema(arguments: argparse.Namespace) -> int:
     guideline = load_guideline(arguments.guideline)
     made = jsonld_context(guideline) if arguments.context else json_schema(guideline)
     print(json.dumps(made, ensure_ascii=False, indent=2))
-    return ANSWERED
-
-
-def _export(arguments: argparse.Namespace) -> int:
-    from b12kg.export import write_owl
-    from b12kg.turtle import load_guideline
-
-    folder = Path(arguments.output)
-    if not folder.is_dir():
-        raise UsageError(f"{arguments.output!r} is no folder")
-    for path in write_owl(load_guideline(arguments.guideline), folder):
-        print(path)
     return ANSWERED

@@ -5,10 +5,10 @@ Owns layout only; what falls on which days is for schedule/.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+from b12kg.cli.files import wrap
 from b12kg.errors import printable
 from b12kg.schedule import Course, Event, Plan
 
@@ -23,41 +23,41 @@ def text(plan: Plan, *, width: int = 100) -> str:
 
 def _lines(plan: Plan, width: int) -> Iterator[str]:
     guideline = plan.guideline
-    yield from _wrap(f"{guideline.label}: plan from {plan.start}", width)
-    yield from _wrap(f"guideline {guideline.id} {guideline.version}, record {printable(plan.record)}", width)
-    yield from _wrap(
+    yield from wrap(f"{guideline.label}: plan from {plan.start}", width)
+    yield from wrap(f"guideline {guideline.id} {guideline.version}, record {printable(plan.record)}", width)
+    yield from wrap(
         f"source: {guideline.title} {guideline.publisher}, {guideline.last_updated}. "
         f"Review status of the source: {guideline.review_status}.",
         width,
     )
     for note in plan.notes:
-        yield from _wrap(note, width)
+        yield from wrap(note, width)
     yield ""
     yield "Days"
     rows = sorted((row for course in plan.scheduled for row in _rows(plan, course)), key=lambda row: row[0])
     for _, days, words in rows:
-        yield from _wrap(f"{days}  {words}", width, "  ", "      ")
+        yield from wrap(f"{days}  {words}", width, "  ", "      ")
     if not rows:
         yield "  None: nothing that is recommended has a day."
     for course in plan.scheduled:
         yield ""
-        yield from _wrap(f"{_label(plan, course)}: {guideline.offers[course.offer or ''].label}", width)
+        yield from wrap(f"{_label(plan, course)}: {guideline.offers[course.offer or ''].label}", width)
         if course.ends is not None:
             yield f"  Its last day is {course.ends}."
         for note in course.notes:
-            yield from _wrap(note, width, "  ", "    ")
+            yield from wrap(note, width, "  ", "    ")
         lines = [str(guideline.passages[name].line) for name in course.events[0].passages]
         yield f"  Stated at line {', '.join(lines)} of the source."
     yield ""
     yield "Not scheduled"
     for course in plan.not_scheduled:
-        yield from _wrap(f"{_label(plan, course)}: {plan.reason(course)}", width, "  ", "    ")
+        yield from wrap(f"{_label(plan, course)}: {plan.reason(course)}", width, "  ", "    ")
         for note in course.notes:
-            yield from _wrap(note, width, "    ", "      ")
+            yield from wrap(note, width, "    ", "      ")
     if not plan.not_scheduled:
         yield "  Nothing: every decision has its days."
     yield ""
-    yield from _wrap(guideline.disclaimer, width)
+    yield from wrap(guideline.disclaimer, width)
 
 
 def _label(plan: Plan, course: Course) -> str:
@@ -97,14 +97,3 @@ def _runs(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
 def _next(before: Event, event: Event, step: timedelta) -> bool:
     alike = (before.words, before.first, event.first) == (event.words, before.last, event.last)
     return alike and event.first - before.first == step
-
-
-def _wrap(words: str, width: int, indent: str = "", then: str | None = None) -> list[str]:
-    return textwrap.wrap(
-        words,
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent if then is None else then,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )

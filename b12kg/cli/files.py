@@ -16,7 +16,7 @@ from b12kg.errors import Problem, UsageError
 from b12kg.records import SUFFIXES
 
 ANSWERED, FINDINGS, USAGE, INVALID_RECORD, INVALID_GUIDELINE = range(5)
-INPUTS = list(SUFFIXES.values())
+INPUTS = list(dict.fromkeys(SUFFIXES.values()))
 
 
 def read(name: str, format_: str | None) -> tuple[bytes, str]:
@@ -63,6 +63,20 @@ def terminal() -> dict[str, Any]:
 
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     return {"colour": colour, "width": min(shutil.get_terminal_size((100, 24)).columns, 120)}
+
+
+def wrap(words: str, width: int, indent: str = "", then: str | None = None) -> list[str]:
+    """The words as lines of a width; ``then`` is what lines after the first begin with (default: as the first)."""
+    import textwrap
+
+    return textwrap.wrap(
+        words,
+        width,
+        initial_indent=indent,
+        subsequent_indent=indent if then is None else then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 @contextmanager

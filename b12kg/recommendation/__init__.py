@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from b12kg.errors import Problem, UsageError
 from b12kg.expression import Truth
 from b12kg.guideline import Argument, Guideline, Offer, Rule
+from b12kg.imported import ImportReport
 from b12kg.outcome import Outcome, RuleState, Status, Verdict
 from b12kg.record import Circumstance, Facts, JsonValue, Measurement, Record, Statement, json_number
 from b12kg.tables import Place, Table, Tables
@@ -166,6 +167,8 @@ class Recommendation:
         facts: what the record's statements come to.
         tables: of the guideline; what explanations are read off.
         place: where the patient stands in them.
+        imported: what became of each resource, where the record was read from FHIR; no part of the answer,
+            which the same record gives in every format.
     """
 
     guideline: Guideline
@@ -179,6 +182,7 @@ class Recommendation:
     facts: Facts
     tables: Tables
     place: Place
+    imported: ImportReport | None = None
 
     def to_dict(self) -> dict[str, JsonValue]:
         """The JSON form; the same record and guideline give the same bytes."""
@@ -312,6 +316,12 @@ class Recommendation:
         from b12kg.recommendation.prov import serialize
 
         return serialize(self, format)
+
+    def to_fhir(self) -> dict[str, Any]:
+        """The answer as a FHIR R4 Bundle of proposals; the same bytes each time."""
+        from b12kg.recommendation.fhir import bundle
+
+        return bundle(self)
 
     def graph(self) -> Graph:
         """The answer as a PROV-O graph, down to passages, citations and references."""

@@ -39,13 +39,16 @@ def read_fhir(data: bytes | Mapping[str, Any], guideline: Guideline, as_of: date
         InvalidRecord: it is no such input, not valid in R4 where it is read, about no patient or several.
         UsageError: the extra that reads FHIR is not installed.
     """
-    return _read(data, guideline, as_of, most=1)[0]
+    (found,) = _read(data, guideline, as_of, most=1).values()
+    if isinstance(found, InvalidRecord):
+        raise found
+    return found
 
 
-def read_each(
+def read_patients(
     data: bytes | Mapping[str, Any], guideline: Guideline, as_of: date | None
-) -> list[tuple[Record, ImportReport]]:
-    """As :func:`read_fhir`, for every patient of an input, sorted by their ids."""
+) -> dict[str, tuple[Record, ImportReport] | InvalidRecord]:
+    """As :func:`read_fhir`, for every patient of an input by type and id, sorted; an invalid one stops no other."""
     return _read(data, guideline, as_of, most=_PATIENTS)
 
 
@@ -56,7 +59,7 @@ _PATIENTS, _OBJECTS = 5_000, 80_000
 
 def _read(
     data: bytes | Mapping[str, Any], guideline: Guideline, as_of: date | None, most: int
-) -> list[tuple[Record, ImportReport]]:
+) -> dict[str, tuple[Record, ImportReport] | InvalidRecord]:
     if as_of is None:
         raise InvalidRecord([Problem("asOf", "missing: FHIR does not say on which date it is read", "", "a date")])
     codes = load_codes()
@@ -75,21 +78,25 @@ def _read(
             if objects > _OBJECTS:
                 message = "too many objects in resources that have to do with the guideline"
                 raise InvalidRecord([Problem("record", message, accepted=f"at most {_OBJECTS}")])
-        problems: list[Problem] = []
-        for reader in readers:
-            if len(problems) < SHOWN:
-                problems += reader.read()
+        others = tuple(Entry(resource.name, resource.place, None, reason) for resource, reason in found.others)
+        return {reader.report.patient: _settled(reader, others) for reader in readers}
     except RecursionError as error:
         raise InvalidRecord([Problem("record", "nested too deeply", accepted="resources of FHIR R4")]) from error
-    if problems:
-        raise InvalidRecord(problems[:SHOWN])
-    others = tuple(Entry(resource.name, resource.place, None, reason) for resource, reason in found.others)
-    return [_settle(reader, others) for reader in readers]
 
 
 # ---- what the facts come to --------------------------------------------------------------------
 
 _LISTS = ("present", "absent", "measurements", "treatments", "outsideSource")
+
+
+def _settled(reader: Reader, others: tuple[Entry, ...]) -> tuple[Record, ImportReport] | InvalidRecord:
+    """The record of a patient with the report, or why there is none."""
+    if problems := reader.read():
+        return InvalidRecord(problems[:SHOWN])
+    try:
+        return _settle(reader, others)
+    except InvalidRecord as error:
+        return error
 
 
 def _settle(reader: Reader, others: tuple[Entry, ...]) -> tuple[Record, ImportReport]:

@@ -1,0 +1,168 @@
+"""The commands that take in and give out the forms of others: ``import``, ``export`` and ``schedule``.
+
+Owns what goes in, what is printed, and the exit code, and the words for what became of a FHIR input.
+What is read and written is made elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+
+from b12kg.cli.files import ANSWERED, INVALID_RECORD, print_problems, progress, read, terminal, wrap
+from b12kg.errors import InvalidRecord, UsageError, printable
+from b12kg.imported import Entry, ImportReport
+
+_HEADINGS = {
+    "used": "Used",
+    "maySuggest": "May suggest a fact, and establishes none",
+    "conflicting": "Contradict each other, so that none is used",
+    "stale": "Replaced by what is later",
+    "ignored": "State nothing for the record",
+}
+# Resources named in the text form for one reason, of what is ignored.
+_NAMED = 3
+
+
+def import_(arguments: argparse.Namespace) -> int:
+    """The record that a FHIR input comes to, and what became of each of its resources."""
+    from b12kg.records import Reading, read_each
+    from b12kg.records import read as read_record
+    from b12kg.turtle import load_guideline
+
+    guideline = load_guideline(arguments.guideline)
+    data, _ = read(arguments.file, "fhir")
+    as_of = arguments.as_of or date.today()
+    if arguments.each and arguments.output is not None:
+        raise UsageError("-o is for the record of one patient; --each prints those of all")
+    found: dict[str, Reading | InvalidRecord]
+    with progress("reading"):
+        if arguments.each:
+            found = read_each(data, guideline, as_of=as_of)
+        else:
+            reading = read_record(data, guideline, format="fhir", as_of=as_of)
+            found = {reading.record.id: reading}
+    code = ANSWERED
+    for index, (patient, reading_or_error) in enumerate(found.items()):
+        if isinstance(reading_or_error, InvalidRecord):
+            print_problems(reading_or_error.problems, patient)
+            code = INVALID_RECORD
+            continue
+        record, imported = reading_or_error.record, reading_or_error.imported
+        assert imported is not None  # noqa: S101 - the format is FHIR
+        if arguments.output is not None:
+            text = json.dumps(record.to_dict(), ensure_ascii=False, indent=2) + "\n"
+            try:
+                Path(arguments.output).write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise UsageError(f"{arguments.output}: {error.strerror}; the record is not written") from error
+        if arguments.format == "json":
+            form = {"record": record.to_dict(), "import": imported.to_dict()}
+            print(json.dumps(form, ensure_ascii=False, indent=None if arguments.each else 2))
+        else:
+            if index:
+                print()
+            print("\n".join(lines(imported, every=arguments.all, width=terminal()["width"])))
+    return code
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """The guideline as files of another form."""
+    from b12kg.turtle import load_guideline
+
+    folder = Path(arguments.output)
+    if not folder.is_dir():
+        raise UsageError(f"{arguments.output!r} is no folder")
+    guideline = load_guideline(arguments.guideline)
+    if arguments.format == "fhir":
+        from b12kg.export_fhir import guideline_bundle
+
+        path = folder / f"{guideline.id}.fhir.json"
+        path.write_text(json.dumps(guideline_bundle(guideline), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+        print(path)
+        return ANSWERED
+    from b12kg.export import write_owl
+
+    for path in write_owl(guideline, folder):
+        print(path)
+    return ANSWERED
+
+
+def schedule(arguments: argparse.Namespace) -> int:
+    """What is recommended for a record, as dated doses and monitoring."""
+    from b12kg.cli import calendar
+    from b12kg.recommend import load
+    from b12kg.schedule import plan
+
+    if arguments.previous is not None and arguments.format != "ics":
+        raise UsageError("--previous is the calendar that --format ics changes")
+    data, format_ = read(arguments.file, arguments.input)
+    answer = load(arguments.guideline).recommend(data, format=format_, as_of=arguments.as_of or date.today())
+    made = plan(answer, arguments.start, until=arguments.until)
+    if arguments.format == "text":
+        written = calendar.text(made, width=terminal()["width"]).encode()
+    else:
+        from b12kg.schedule.ics import to_ics
+
+        written = to_ics(made, None if arguments.previous is None else _bytes(arguments.previous))
+    if arguments.output is None:
+        sys.stdout.write(written.decode())
+        return ANSWERED
+    try:
+        Path(arguments.output).write_bytes(written)
+    except OSError as error:
+        raise UsageError(f"{arguments.output}: {error.strerror}; the plan is not written") from error
+    print(arguments.output)
+    return ANSWERED
+
+
+def _bytes(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise UsageError(f"{name}: {error.strerror}") from error
+
+
+# ---- what became of an input ---------------------------------------------------------------------
+
+
+def summary(imported: ImportReport) -> str:
+    """What became of an input, in one line."""
+    counts = {name: len(entries) for name, entries in imported.lists().items()}
+    return (
+        f"Read from FHIR: {counts['used']} used, {counts['maySuggest']} may suggest a fact, "
+        f"{counts['conflicting']} contradict each other, {counts['stale']} replaced, {counts['ignored']} not used."
+    )
+
+
+def lines(imported: ImportReport, *, every: bool, width: int) -> Iterator[str]:
+    """What became of an input in words; each ignored resource by itself only where ``every`` asks for it."""
+    yield from wrap(f"{printable(imported.patient)}. {summary(imported)}", width)
+    for name, entries in imported.lists().items():
+        if not entries:
+            continue
+        yield ""
+        yield f"{_HEADINGS[name]}"
+        if name == "ignored" and not every:
+            yield from _by_reason(entries, width)
+            continue
+        for entry in entries:
+            about = f"{entry.of}: " if entry.of else ""
+            to = f" -> {entry.path}" if entry.path else ""
+            words = f"{entry.resource} at {entry.place}{to}: {about}{entry.reason}"
+            yield from wrap(printable(words), width, "  ", "    ")
+
+
+def _by_reason(entries: list[Entry], width: int) -> Iterator[str]:
+    def reason(entry: Entry) -> str:
+        return f"{entry.of}: {entry.reason}" if entry.of else entry.reason
+
+    for why, group in groupby(sorted(entries, key=lambda entry: (reason(entry), entry.resource)), key=reason):
+        names = [entry.resource for entry in group]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        yield from wrap(printable(f"{', '.join(names[:_NAMED])}{more}: {why}"), width, "  ", "    ")
