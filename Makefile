@@ -20,6 +20,7 @@ test: .venv/test.stamp
 
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/engines.py
+	$(BIN)/python benchmarks/fhir_in.py
 
 mutants: .venv/test.stamp
 	$(BIN)/python -m tests.mutants
@@ -46,4 +47,4 @@ wheel: .venv/test.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv dist build benchmarks/cql/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist build benchmarks/cql/node_modules tests/fhir_node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

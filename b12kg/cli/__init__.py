@@ -315,10 +315,10 @@ def _answers(
 def _write(answer: Recommendation, format_: str, indent: int | None) -> None:
     """The answer in a format, with what became of each resource where that format has a place for it."""
     if format_ == "text":
-        width = terminal()
-        sys.stdout.write(answer.to_text(**width))
+        shown = terminal()
+        sys.stdout.write(answer.to_text(**shown))
         if answer.imported is not None:
-            print(f"\n{exchange.summary(answer.imported)} `b12kg import` lists each resource with the reason.")
+            print("\n" + "\n".join(exchange.left_out(answer.imported, shown["width"])))
         return
     if format_ == "json":
         form = answer.to_dict() | ({} if answer.imported is None else {"import": answer.imported.to_dict()})
@@ -398,6 +398,8 @@ def _ask(arguments: argparse.Namespace) -> int:
     guideline = load(arguments.guideline)
     data, format_ = read(arguments.file, arguments.input)
     first = guideline.recommend(data, format=format_, as_of=arguments.as_of or date.today())
+    if save is not None and save.exists() and (first.imported is not None or format_ != "json"):
+        raise UsageError(f"{arguments.save} is no record in JSON, which is what is saved; name a new file")
     answer = interview(guideline, first, _asked, print)
     sys.stdout.write("\n" + answer.to_text(**terminal()))
     if save is not None:

@@ -67,7 +67,7 @@ def import_(arguments: argparse.Namespace) -> int:
         else:
             if index:
                 print()
-            print("\n".join(lines(imported, every=arguments.all, width=terminal()["width"])))
+            print("\n".join(report(imported, every=arguments.all, width=terminal()["width"])))
     return code
 
 
@@ -140,22 +140,32 @@ def summary(imported: ImportReport) -> str:
     )
 
 
-def lines(imported: ImportReport, *, every: bool, width: int) -> Iterator[str]:
+def report(imported: ImportReport, *, every: bool, width: int) -> Iterator[str]:
     """What became of an input in words; each ignored resource by itself only where ``every`` asks for it."""
     yield from wrap(f"{printable(imported.patient)}. {summary(imported)}", width)
     for name, entries in imported.lists().items():
-        if not entries:
-            continue
-        yield ""
-        yield f"{_HEADINGS[name]}"
-        if name == "ignored" and not every:
-            yield from _by_reason(entries, width)
-            continue
-        for entry in entries:
-            about = f"{entry.of}: " if entry.of else ""
-            to = f" -> {entry.path}" if entry.path else ""
-            words = f"{entry.resource} at {entry.place}{to}: {about}{entry.reason}"
-            yield from wrap(printable(words), width, "  ", "    ")
+        if entries:
+            yield ""
+            yield f"{_HEADINGS[name]}"
+            yield from _by_reason(entries, width) if name == "ignored" and not every else _each(entries, width)
+
+
+def left_out(imported: ImportReport, width: int) -> Iterator[str]:
+    """What became of an input in short, with what bears on a fact and does not count."""
+    yield from wrap(f"{summary(imported)} `b12kg import` lists each resource with the reason.", width)
+    lists = imported.lists()
+    for name in ("maySuggest", "conflicting", "stale"):
+        if lists[name]:
+            yield f"{_HEADINGS[name]}:"
+            yield from _each(lists[name], width)
+
+
+def _each(entries: list[Entry], width: int) -> Iterator[str]:
+    for entry in entries:
+        about = f"{entry.of}: " if entry.of else ""
+        to = f" -> {entry.path}" if entry.path else ""
+        words = f"{entry.resource} at {entry.place}{to}: {about}{entry.reason}"
+        yield from wrap(printable(words), width, "  ", "    ")
 
 
 def _by_reason(entries: list[Entry], width: int) -> Iterator[str]:

@@ -12,7 +12,12 @@ import b12kg
 from tests.ontology.graphs import B12, GUIDELINES, ONTOLOGY, ROOT, parse
 
 VOCABULARY = ONTOLOGY / "vocabulary.ttl"
-MODULES = [VOCABULARY, ONTOLOGY / "clinical.ttl", *(p for g in GUIDELINES for p in sorted(g.glob("*.ttl")))]
+MODULES = [
+    VOCABULARY,
+    ONTOLOGY / "clinical.ttl",
+    ONTOLOGY / "fhir.ttl",
+    *(p for g in GUIDELINES for p in sorted(g.glob("*.ttl"))),
+]
 TURTLE = [path for path in sorted(ONTOLOGY.rglob("*.ttl")) if path != VOCABULARY]
 QUERIES = sorted((ROOT / "queries").rglob("*.rq"))
 PYTHON = sorted((ROOT / "b12kg").rglob("*.py"))
