@@ -34,7 +34,7 @@ wheel: .venv/test.stamp
 	@touch $@
 
 .venv/demo.stamp: pyproject.toml | .venv/made.stamp
-	$(BIN)/pip install -q --editable .
+	$(BIN)/pip install -q --editable ".[fhir,calendar]"
 	@touch $@
 
 .venv/test.stamp: pyproject.toml .venv/demo.stamp

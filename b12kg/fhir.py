@@ -124,15 +124,19 @@ def coded(text: str, name: str, iri: str | None = None) -> Part:
 
 
 def medication_of(guideline: Guideline, offer: Offer) -> Part:
-    """The medication that a regimen or preparation gives, as a CodeableConcept."""
-    if offer.kind == PREPARATION:
+    """The medication that a regimen or preparation gives, as a CodeableConcept.
+
+    Where the source states no preparation, it is the treatment as a whole, by its codes if they are as wide.
+    """
+    if offer.treatment is None:
         return coded(offer.label, offer.id, offer.iri)
     for component in _of_kind(offer, "preparation"):
         if component.text is not None:
             name = str(component.values["preparation"])
             known = guideline.offers.get(name)
             return coded(component.text, name, known.iri if known else None)
-    return {"text": f"preparation not stated by the source ({guideline.label})"}
+    treatment = guideline.treatments[offer.treatment]
+    return coded(f"{treatment.label}; preparation not stated by the source", treatment.name, treatment.iri)
 
 
 # ---- doses and timings ---------------------------------------------------------------------------

@@ -163,13 +163,14 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a rule puts forward; ``kind`` is Regimen, Preparation or Action."""
+    """What a rule puts forward; ``kind`` is Regimen, Preparation or Action; ``treatment`` is what a regimen gives."""
 
     id: str
     iri: str
     kind: str
     label: str
     direction: str
+    treatment: str | None
     refines: tuple[str, ...]
     components: tuple[Component, ...]
     passages: tuple[str, ...]

@@ -236,7 +236,7 @@ class _Reader:
         references = {name: self.reference(name, n) for name, n in self.instances("Reference")}
         passages = {name: self.passage(name, n, references) for name, n in self.instances("Passage")}
         offers = {
-            name: self.offer(name, kind, n, passages)
+            name: self.offer(name, kind, n, passages, treatments)
             for kind in ("Action", "Preparation", "Regimen")
             for name, n in self.instances(kind)
         }
@@ -370,7 +370,9 @@ class _Reader:
         reference = self.pointer(marker, B12 + "resolvesTo", references) if resolved else None
         return Citation(self.one(marker, B12 + "number"), reference, name_of(self.one(marker, B12 + "resolution")))
 
-    def offer(self, name: str, kind: str, node: Node, passages: Mapping[str, Passage]) -> Offer:
+    def offer(
+        self, name: str, kind: str, node: Node, passages: Mapping[str, Passage], treatments: Mapping[str, Treatment]
+    ) -> Offer:
         components = [self.component(c, passages) for c in self.all(node, B12 + "component")]
         return Offer(
             id=name,
@@ -378,6 +380,7 @@ class _Reader:
             kind=kind,
             label=self.one(node, RDFS + "label"),
             direction=name_of(self.one(node, B12 + "direction")),
+            treatment=self.pointer(node, B12 + "regimenOf", treatments) if kind == "Regimen" else None,
             refines=self.names(node, B12 + "refines"),
             components=tuple(c for _, c in sorted(components, key=lambda item: item[0])),
             passages=self.pointers(node, PROV + "wasDerivedFrom", passages),

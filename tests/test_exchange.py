@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fhir.resources.R4B.bundle import Bundle
 
 from b12kg.cli import main
 from b12kg.resources import ONTOLOGY
@@ -163,6 +164,21 @@ def test_usage(
     assert message in err
     assert "Traceback" not in err
     assert Path(name).read_bytes() == before
+
+
+def test_the_example_is_valid_and_has_one_of_each_kind(typed: Typed) -> None:
+    path = ONTOLOGY / "examples" / "fhir" / "pernicious-anemia.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert json.loads(Bundle.model_validate(document).model_dump_json(exclude_none=True)) == document
+    code, out, _ = typed("import", str(path), *AS_OF, "--format", "json")
+    assert code == 0
+    report = json.loads(out)["import"]
+    assert {key: len(report[key]) for key in ("used", "maySuggest", "stale", "ignored")} == {
+        "used": 6,
+        "maySuggest": 2,
+        "stale": 1,
+        "ignored": 2,
+    }
 
 
 # ---- out -----------------------------------------------------------------------------------------

@@ -6,11 +6,14 @@ import copy
 import json
 import random
 import re
+import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -583,6 +586,28 @@ def test_the_forms_of_an_input_are_one_record(guideline: Guideline) -> None:
     assert len(digests) == 1
 
 
+def test_a_page_of_several_says_so(guideline: Guideline) -> None:
+    page = bundle(PATIENT, condition(PERNICIOUS), type="searchset")
+    page["link"] = [{"relation": "self", "url": "a"}, {"relation": "next", "url": "b"}]
+    record, report = read_fhir(page, guideline, TODAY)
+    assert record == read_fhir({**page, "link": []}, guideline, TODAY)[0]
+    (entry,) = report.others
+    assert (entry.resource, entry.place) == ("Bundle", "Bundle.link[1]")
+    assert "next page" in entry.reason
+
+
+def test_an_answer_that_is_read_back_states_nothing(executable: ExecutableGuideline) -> None:
+    given = bundle(PATIENT, condition(PERNICIOUS), NO_NEURO, medication("MedicationRequest", "4511", "active"))
+    answer = executable.recommend(given, as_of=TODAY)
+    made = answer.to_fhir()["entry"]
+    kinds = {entry["resource"]["resourceType"] for entry in made}
+    assert {"MedicationRequest", "GuidanceResponse", "DetectedIssue"} <= kinds
+    both = executable.recommend({**given, "entry": given["entry"] + made}, as_of=TODAY)
+    assert both.record == answer.record
+    assert both.imported is not None
+    assert {entry.of for entry in both.imported.ignored if "proposal" in entry.reason} == {"B12Treatment"}
+
+
 def test_fhir_is_a_format_of_records(guideline: Guideline, executable: ExecutableGuideline, tmp_path: Path) -> None:
     document = bundle(PATIENT, condition(PERNICIOUS))
     wanted = read_fhir(document, guideline, TODAY)[0]
@@ -715,6 +740,17 @@ def test_bytes_are_an_answer_or_a_clear_error(guideline: Guideline, junk: bytes,
     at %= len(whole)
     for data in (junk, whole[:at] + junk + whole[at + cut :]):
         assert_clear(partial(read_fhir, data, guideline, TODAY))
+
+
+@pytest.mark.skipif(find_spec("atheris") is None, reason="needs atheris, of which there is no wheel for this machine")
+def test_bytes_that_take_new_paths_are_an_answer_or_a_clear_error(tmp_path: Path) -> None:
+    runs = 30_000
+    limits = ["-seed=1", f"-runs={runs}", "-max_total_time=120"]
+    command = [sys.executable, "-m", "tests.fuzz_fhir", str(tmp_path), *limits]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert f"Done {runs} runs" in done.stderr
+    assert len([*tmp_path.glob("*")]) > len(POOL)  # it found inputs that take other paths than the seeds
 
 
 # ---- input that is refused ---------------------------------------------------------------------------

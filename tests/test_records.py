@@ -526,6 +526,7 @@ def test_a_number_that_a_double_does_not_carry(number: str) -> None:
         pytest.param("[]", "record", "not an object", "[]", id="a list"),
         pytest.param('"p"', "record", "not an object", "p", id="a text"),
         pytest.param('{"id": "p", "id": "q"}', "id", "key stated twice", "", id="key twice"),
+        pytest.param('{"": "p", "": "q"}', "an empty key", "key stated twice", "", id="empty key twice"),
         pytest.param(
             '{"measurements": [{"unit": "%", "unit": "L/L"}]}',
             "unit",

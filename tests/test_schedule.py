@@ -367,8 +367,11 @@ ex:first a b12:Rule ; rdfs:label "first"@en ; b12:decision ex:First ; b12:applie
     b12:modality b12:recommends ; b12:offers ex:one ; prov:wasDerivedFrom ex:P1 .
 ex:next a b12:Rule ; rdfs:label "next"@en ; b12:decision ex:Next ; b12:appliesTo ex:WithCold ;
     b12:modality b12:recommends ; b12:offers ex:two ; prov:wasDerivedFrom ex:P1 .
-ex:one a b12:Regimen ; rdfs:label "One"@en ; b12:direction b12:do ; b12:component ex:one.timing , ex:one.duration .
-ex:two a b12:Regimen ; rdfs:label "Two"@en ; b12:direction b12:do ; b12:component ex:two.timing .
+ex:tablets a b12:Treatment ; rdfs:label "tablets"@en .
+ex:one a b12:Regimen ; rdfs:label "One"@en ; b12:regimenOf ex:tablets ; b12:direction b12:do ;
+    b12:component ex:one.timing , ex:one.duration .
+ex:two a b12:Regimen ; rdfs:label "Two"@en ; b12:regimenOf ex:tablets ; b12:direction b12:do ;
+    b12:component ex:two.timing .
 ex:one.timing a b12:Timing ; rdfs:label "so often"@en ; b12:order 1 ; b12:frequency 3 ; b12:period 1.0 ;
     b12:periodUnit "wk" .
 ex:one.duration a b12:Duration ; rdfs:label "so long"@en ; b12:boundValue 10.0 ; b12:boundUnit "d" .
@@ -419,7 +422,10 @@ def test_a_length_that_an_event_may_cut_short_is_no_day_to_go_on_from(tmp_path: 
         (("b12:frequency 3 ; b12:period 1.0 ", "b12:frequency 3 ; b12:period 0.5 "), "no whole number of days"),
         (('b12:frequency 3 ; b12:period 1.0 ;\n    b12:periodUnit "wk"', 'rdfs:comment ""'), None),
         (
-            ('rdfs:label "One"@en ; b12:direction b12:do ', 'rdfs:label "Do not"@en ; b12:direction b12:do-not '),
+            (
+                'rdfs:label "One"@en ; b12:regimenOf ex:tablets ; b12:direction b12:do ',
+                'rdfs:label "Do not"@en ; b12:regimenOf ex:tablets ; b12:direction b12:do-not ',
+            ),
             "not to be done",
         ),
         (("ex:one.timing , ", ""), "The source states no time for it."),

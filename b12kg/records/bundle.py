@@ -92,7 +92,11 @@ def read_input(data: bytes | Mapping[str, Any], types: frozenset[str]) -> Input:
             resources bear one id.
     """
     found = Input()
-    resources = list(_distinct(found, _resources(_parse(data))))
+    values = _parse(data)
+    found.others += [
+        (page, "there is a next page, which is not read: what it states is unknown") for page in _pages(values)
+    ]
+    resources = list(_distinct(found, _resources(values)))
     for resource in resources:
         for key in (resource.url, resource.name if "/" in resource.name else None):
             if key is not None:
@@ -177,6 +181,15 @@ def _resources(values: list[tuple[str, object]]) -> Iterator[Resource]:
             yield Resource(
                 f"{where}.resource", _name(body, f"{where}.resource"), body, url if isinstance(url, str) else None
             )
+
+
+def _pages(values: list[tuple[str, object]]) -> Iterator[Resource]:
+    """The bundles that are one page of several, and not the last."""
+    for place, value in values:
+        links = value.get("link") if isinstance(value, Mapping) else None
+        for index, link in enumerate(links if isinstance(links, list) else ()):
+            if isinstance(link, Mapping) and link.get("relation") == "next":
+                yield Resource(f"{place}: Bundle.link[{index}]" if place else f"Bundle.link[{index}]", "Bundle", {})
 
 
 def _type(body: object, place: str) -> str:

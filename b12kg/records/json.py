@@ -97,7 +97,8 @@ def _pairs(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise InvalidRecord([Problem(key, "key stated twice in one object", accepted="each key once")])
+            place = _show(key) or "an empty key"
+            raise InvalidRecord([Problem(place, "key stated twice in one object", accepted="each key once")])
         found[key] = value
     return found
 
