@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -51,6 +52,17 @@ def guideline_bundle(guideline: Guideline) -> Part:
     ['ActivityDefinition', 'Library', 'PlanDefinition']
     """
     return _Writer(guideline).bundle()
+
+
+def write_fhir(guideline: Guideline, folder: Path) -> tuple[Path, ...]:
+    """The Bundle written into a folder, as ``ID.fhir.json``: its path.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path = folder / f"{guideline.id}.fhir.json"
+    path.write_text(json.dumps(guideline_bundle(guideline), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return (path,)
 
 
 class _Writer:

@@ -192,6 +192,14 @@ def test_the_answer_as_fhir_is_one_bundle_or_one_a_line(typed: Typed) -> None:
     assert [json.loads(line) for line in lines.splitlines()] == [json.loads(out)] * 2
 
 
+def test_a_file_that_cannot_be_written_is_said(typed: Typed, tmp_path: Path) -> None:
+    for format_, name in (("fhir", "droracle-2025.fhir.json"), ("owl", "droracle-2025.owl")):
+        (tmp_path / name).mkdir()
+        code, out, err = typed("export", "--format", format_, "-o", str(tmp_path))
+        assert (code, out) == (2, "")
+        assert "the guideline is not written" in err
+
+
 def test_the_guideline_as_fhir(typed: Typed, tmp_path: Path) -> None:
     code, out, _ = typed("export", "--format", "fhir", "-o", str(tmp_path))
     assert code == 0

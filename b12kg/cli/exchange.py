@@ -79,16 +79,18 @@ def export(arguments: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise UsageError(f"{arguments.output!r} is no folder")
     guideline = load_guideline(arguments.guideline)
-    if arguments.format == "fhir":
-        from b12kg.export_fhir import guideline_bundle
+    try:
+        if arguments.format == "fhir":
+            from b12kg.export_fhir import write_fhir
 
-        path = folder / f"{guideline.id}.fhir.json"
-        path.write_text(json.dumps(guideline_bundle(guideline), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-        print(path)
-        return ANSWERED
-    from b12kg.export import write_owl
+            written = write_fhir(guideline, folder)
+        else:
+            from b12kg.export import write_owl
 
-    for path in write_owl(guideline, folder):
+            written = write_owl(guideline, folder)
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; the guideline is not written") from error
+    for path in written:
         print(path)
     return ANSWERED
 
