@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, get_args
 
+from b12kg.errors import InvalidGuideline, Problem
 from b12kg.guideline import Guideline
 from b12kg.iris import B12, RDF, name_of
 from b12kg.outcome import Ending, Filling, Status
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from rdflib import Graph
 
 _FILLINGS = "urn:b12kg:filling:"
+# Of a query that gives rows: the filling, and two things about it.
+_COLUMNS = 3
 
 # Asks a query of a graph: constructed triples are added to it, rows come back as names.
 Asker = Callable[[Query], list[tuple[str, ...]]]
@@ -35,6 +38,9 @@ def decide(
 
     Returns:
         The endings, in the order of ``fillings``.
+
+    Raises:
+        InvalidGuideline: the queries of the guideline's tree do not give an ending for each.
     """
     store = store_of([guideline.graph(), question(guideline, fillings)])
     if leaving_out is not None:
@@ -50,6 +56,10 @@ def decide(
 
             store.extend([Quad(*triple) for triple in answer])
             return []
+        given = [variable.value for variable in answer.variables]
+        if len(query.columns) != _COLUMNS or not {*query.columns} <= {*given}:
+            accepted = f"{_COLUMNS} columns, as the header says: {', '.join(query.columns)}"
+            raise InvalidGuideline([Problem(query.path.name, "does not give what is read", ", ".join(given), accepted)])
         return [tuple(str(row[column].value) for column in query.columns) for row in answer]
 
     queries = queries_in(tree_of(guideline.files[-1].parent).queries / "decide")
@@ -87,7 +97,12 @@ def endings(count: int, ask: Asker, queries: Iterable[Query]) -> list[Ending]:
 
 
 def _ending(found: Mapping[str, list[str]], overridden: Mapping[str, set[str]]) -> Ending:
-    (status,) = (_STATUS[name] for name in found["outcomeStatus"])
+    statuses = found.get("outcomeStatus", [])
+    if len(statuses) != 1 or statuses[0] not in _STATUS:
+        accepted = f"one of {', '.join(_STATUS)}"
+        problem = Problem("queries/decide", "a decision has no one status", ", ".join(statuses), accepted)
+        raise InvalidGuideline([problem])
+    status = _STATUS[statuses[0]]
 
     def names(property_: str) -> tuple[str, ...]:
         return tuple(sorted(found.get(property_, ())))

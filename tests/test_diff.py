@@ -710,6 +710,31 @@ def test_decisions_are_made_by_the_queries_of_the_tree(tree: Path, old: Compiled
     assert witnesses(old, new, comparison)
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        (
+            "8-endings.rq",
+            "SELECT ?filling ?property ?value",
+            "SELECT ?filling ?property",
+            "8-endings.rq: does not give",
+        ),
+        ("8-endings.rq", "#            ?value     IRI", "#            value", "8-endings.rq: does not give"),
+        ("5-outcome-status.rq", "WHERE {", "WHERE { FILTER ( false )", "queries/decide: a decision has no one status"),
+    ],
+    ids=["a column less", "a header without one", "no status"],
+)
+def test_decide_queries_that_do_not_give_what_is_read_are_refused(
+    name: str, old: str, new: str, message: str, tree: Path
+) -> None:
+    query = tree.parents[2] / "queries" / "decide" / name
+    text = query.read_text(encoding="utf-8")
+    assert old in text
+    query.write_text(text.replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(InvalidGuideline, match=message):
+        compile_guideline(tree)
+
+
 def test_a_blank_node_that_hangs_on_itself_is_refused(copy: Path) -> None:
     with (copy / "rules.ttl").open("a", encoding="utf-8") as file:
         file.write("\ndro:maintenance-neuro <urn:p> _:a . _:a <urn:p> _:b . _:b <urn:p> _:a .\n")
