@@ -37,7 +37,15 @@ State = Literal["there", "moved", "edited", "lost"]
 
 # What a file has to be given for.
 CHECKS = frozenset(
-    {"document-digest", "document-form", "figure-place", "figure-missing", "figure-changed", "marker-place"}
+    {
+        "document-digest",
+        "document-form",
+        "figure-place",
+        "figure-missing",
+        "figure-changed",
+        "figure-unit",
+        "marker-place",
+    }
     | {"sentence-uncovered", "sections-unknown", "section-not-covered"}
     | {
         f"{kind}-{how}"
@@ -321,6 +329,11 @@ class _Check:
         }
         spelt = "|".join(map(re.escape, sorted(self.words, key=len, reverse=True))) or "(?!)"
         # Digits that are no part of a name; a word that is no part of another.
+        self.units = {
+            self.one(node, B12 + "name").lower(): self.one(node, B12 + "unit") for node in self.all("UnitWord")
+        }
+        units = "|".join(map(re.escape, sorted(self.units, key=len, reverse=True))) or "(?!)"
+        self.unit = re.compile(rf"(?<![^\W\d_])(?:{units})(?![^\W_])", re.IGNORECASE)
         self.number = re.compile(rf"(?<![^\W_])\d+(?:\.\d+)?|(?<![\w-])(?:{spelt})(?![\w-])", re.IGNORECASE)
 
     def report(self, data: bytes) -> SourceReport:
@@ -427,7 +440,10 @@ class _Check:
         for node in self.of(placed.iri, B12 + "hasFigure"):
             self.checked["figure"] += 1
             stated = Decimal(self.one(node, B12 + "value")), name_of(self.one(node, B12 + "form"))
-            figures[self.span(node).shifted(offset)] = (str(node), stated)
+            at = self.span(node).shifted(offset)
+            figures[at] = (str(node), stated)
+            if place.state != "edited":
+                self.unit_of(text, str(node), Span(at.start, span.end), self.one(node, B12 + "unit"))
         if place.state == "edited":
             before, after = Counter(stated for _, stated in figures.values()), Counter(numbers.values())
             for words, odd in (("is not there any more", before - after), ("was not there", after - before)):
@@ -442,6 +458,14 @@ class _Check:
         for at, (value, form) in numbers.items():
             message = f"the number in {form} at {at.start}-{at.end} is recorded as no figure"
             self.error("figure-missing", placed.iri, B12 + "hasFigure", f"{value:f}", message)
+
+    def unit_of(self, text: Text, figure: str, onward: Span, stated: str) -> None:
+        """The first unit word from a figure on, which may be the figure itself, is that of its unit."""
+        found = self.unit.search(text.text, *onward)
+        unit = None if found is None else self.units[found[0].lower()]
+        if unit != stated:
+            words = "no word for a unit follows it" if unit is None else f"the word that follows it is for {unit}"
+            self.error("figure-unit", figure, B12 + "unit", stated, words)
 
     def value(self, token: str) -> tuple[Decimal, str]:
         """What a number of the text is, and in which form it stands there."""

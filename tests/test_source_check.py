@@ -69,9 +69,9 @@ def graph_of(text: str) -> str:
     placed("P1", "Passage", FIRST, own.format("ex:P1", "ex:P1.two , ex:P1.five"))
     placed("P2", "Passage", OTHER, own.format("ex:P2", "ex:P2.38") + " ; b12:hasMarker ex:P2.n")
     placed("P3", "Passage", THIRD, "; b12:paraphrase 'Ours.'@en ; b12:hasMarker ex:P3.m")
-    part("P1.two", "two", FIRST, "b12:value 2 ; b12:form b12:number-word")
-    part("P1.five", "5", FIRST, "b12:value 5 ; b12:form b12:digits")
-    part("P2.38", "38", OTHER, "b12:value 38.0 ; b12:form b12:digits")
+    part("P1.two", "two", FIRST, "b12:value 2 ; b12:unit '1' ; b12:form b12:number-word")
+    part("P1.five", "5", FIRST, "b12:value 5 ; b12:unit 'd' ; b12:form b12:digits")
+    part("P2.38", "38", OTHER, "b12:value 38.0 ; b12:unit 'deg' ; b12:form b12:digits")
     part("P1.m", "1\n", FIRST, "b12:marker ex:marker-1")
     part("P2.m", "2, 1", OTHER, "b12:marker ex:marker-2")
     part("P2.n", "1\n", OTHER, "b12:marker ex:marker-1")
@@ -99,6 +99,9 @@ def held(tmp_path: Path, data: bytes, edit: Edit = same) -> SourceReport:
         ex:text b12:sha256 '{sha256_of(TEXT)}' .
         ex:marker-2 a b12:CitationMarker ; b12:number 2 ; b12:resolution b12:unresolved .
         ex:word-two a b12:NumberWord ; b12:name 'two' ; b12:number 2 .
+        ex:unit-cups a b12:UnitWord ; b12:name 'cups of hot tea' ; b12:unit '1' .
+        ex:unit-days a b12:UnitWord ; b12:name 'days' ; b12:unit 'd' .
+        ex:unit-degrees a b12:UnitWord ; b12:name 'Degrees' ; b12:unit 'deg' .
         """
     folder = tmp_path / "guideline"
     folder.mkdir(exist_ok=True)
@@ -132,9 +135,11 @@ def test_nothing_is_found_where_nothing_differs(tmp_path: Path) -> None:
             {("figure-place", "P2.38")},
         ),
         (
-            lambda t: t.replace("b12:value 2 ; b12:form b12:number-word", "b12:value 2 ; b12:form b12:digits"),
+            lambda t: t.replace("b12:unit '1' ; b12:form b12:number-word", "b12:unit '1' ; b12:form b12:digits"),
             {("figure-place", "P1.two")},
         ),
+        (lambda t: t.replace("b12:unit 'd'", "b12:unit 'h'"), {("figure-unit", "P1.five")}),
+        (lambda t: t.replace("b12:unit '1'", "b12:unit 'd'"), {("figure-unit", "P1.two")}),
         (lambda t: t.replace("b12:hasFigure ex:P2.38", "b12:hasFigure ex:P1.five"), None),
         (
             lambda t: t.replace("b12:hasFigure ex:P1.two , ex:P1.five", "b12:hasFigure ex:P1.two"),

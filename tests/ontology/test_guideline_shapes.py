@@ -125,6 +125,8 @@ LISTED: dict[tuple[str, str], Change] = {
     ("Range-start", "minInclusive"): change("dro:L20.selector", "oa:start", "-1"),
     ("Range-order", "lessThan"): change("dro:L20.selector", "oa:start", "763"),
     ("Figure-unit", "minLength"): change("dro:L62.figure-1", "b12:unit", '""'),
+    ("UnitWord-name", "minLength"): change("dro:unit-mg", "b12:name", '""'),
+    ("UnitWord-unit", "minLength"): change("dro:unit-mg", "b12:unit", '""'),
     ("Place-likenessDigest", "pattern"): change("dro:L20", "b12:likenessDigest", '"5AD6"'),
     ("NumberWord-name", "pattern"): change("dro:word-three", "b12:name", '"Three"'),
     ("MarkerOccurrence-order", "minInclusive"): change("dro:L20.marker-1", "b12:order", "0"),
