@@ -80,7 +80,10 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     assert metadata["Name"] == "b12kg"
     assert metadata["Version"] == b12kg.__version__
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert len(metadata.get_all("Requires-Dist", [])) == len(project["dependencies"]) > 0
+    extras = project["optional-dependencies"]
+    assert set(metadata.get_all("Provides-Extra", [])) == set(extras)
+    wanted = len(project["dependencies"]) + sum(map(len, extras.values()))
+    assert len(metadata.get_all("Requires-Dist", [])) == wanted > len(project["dependencies"]) > 0
     assert len(licenses) == 1
 
 
