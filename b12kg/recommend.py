@@ -10,19 +10,22 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from b12kg.compiled import Compiled, load_compiled
 from b12kg.errors import InvalidRecord, Problem, UsageError
-from b12kg.explain import Truths, alerts, answer, because, unused
+from b12kg.explain import Truths, alerts, alerts_of, answer, because, unused
 from b12kg.guideline import Guideline
 from b12kg.outcome import Ending, Filling, Verdict
 from b12kg.recommendation import Fact, Recommendation
-from b12kg.record import Record, facts
+from b12kg.record import JsonValue, Record, facts
 from b12kg.records import read
 from b12kg.shacl import Shapes
 from b12kg.tables import Place, Tables
 from b12kg.validate import validate
+
+if TYPE_CHECKING:
+    from b12kg.cohort import Cohorts, Type
 
 Engine = Literal["table", "reference"]
 
@@ -107,6 +110,89 @@ class ExecutableGuideline:
         except InvalidRecord as error:
             return list(error.problems)
         return [*problems, *validate(read_record, self.content, self._shapes(engine))]
+
+    # ---- frames ------------------------------------------------------------------------------
+
+    def cohort_schema(self) -> dict[str, Type]:
+        """The columns that a frame may have, each ``boolean``, ``string`` or ``double``; null is unknown, as is no column.
+
+        A quantity is in :meth:`cohort_units`. A text column of its name and ``_unit`` may say so for every row.
+
+        >>> load().cohort_schema()["DistalIleumResected"], load().cohort_units()["DistalIleumResected"]
+        ('double', 'cm')
+        """
+        from b12kg.cohort import schema
+
+        return schema(self.content)
+
+    def cohort_units(self) -> dict[str, str]:
+        """The unit, in UCUM spelling, of each column of numbers."""
+        return {name: quantity.unit for name, quantity in self.content.quantities.items()}
+
+    def recommend_table(self, frame: Any, key: str | None = None) -> Any:
+        """One code a decision for every row of a frame that is not refused, as a frame of the same library.
+
+        Args:
+            frame: of Polars (eager or lazy), pandas, PyArrow, DuckDB or PySpark, with columns of :meth:`cohort_schema`.
+            key: the column that names a row; without one, a row's number from 0 as ``row``.
+
+        Returns:
+            The key, and a column a decision with codes from 0 on (16 bits, unsigned; Spark, which has none such, ``int``),
+            whose meaning :meth:`outcomes` holds. What Polars and DuckDB evaluate lazily stays unevaluated.
+
+        Raises:
+            UsageError: a column has no meaning, no column has one, or it is no such frame.
+
+        >>> import polars as pl
+        >>> load().recommend_table(pl.DataFrame({"VitaminB12Deficiency": [False, None]})).select("row", "FolicAcid").rows()
+        [(0, 3), (1, 6)]
+        """
+        return self.cohorts().recommend(frame, key)
+
+    def reject_table(self, frame: Any, key: str | None = None) -> Any:
+        """The rows of a frame that are refused: the key, and every reason in ``reason``, with `` | `` between them.
+
+        Arguments and errors as of :meth:`recommend_table`; each row is in one of the two tables.
+
+        >>> import polars as pl
+        >>> load().reject_table(pl.DataFrame({"Hematocrit": [41.0, float("nan")]})).item(0, "row")
+        1
+        """
+        return self.cohorts().reject(frame, key)
+
+    def outcomes(self) -> list[dict[str, JsonValue]]:
+        """What each code of each decision stands for, by decision and code.
+
+        >>> [row["status"] for row in load().outcomes() if row["decision"] == "Assessment"]
+        ['choice']
+        """
+        return [{**row} for row in self.cohorts().outcomes]
+
+    def decode(self, frame: Any, explain: bool = False) -> Any:
+        """A frame of codes with what they stand for, in columns such as ``Decision_status`` of text.
+
+        Args:
+            frame: of any of the libraries, with a column of codes for one decision or more.
+            explain: also which rules apply, are overridden or unknown, the passages, and what an open decision may come to.
+
+        Several names in one text have ``|`` between them, in the order of :meth:`outcomes`.
+
+        Raises:
+            UsageError: there is no column of codes, or it is no such frame.
+
+        >>> import polars as pl
+        >>> codes = load().recommend_table(pl.DataFrame({"VitaminB12Deficiency": [None, False]}))
+        >>> load().decode(codes).select("FolicAcid_status", "FolicAcid_missing").rows()
+        [('undetermined', 'B12TreatmentStarted|VitaminB12Deficiency'), ('not-applicable', '')]
+        """
+        return self.cohorts().decode(frame, explain)
+
+    def cohorts(self) -> Cohorts:
+        """The guideline as it answers frames, whatever their library; worked out anew, in some milliseconds."""
+        from b12kg.cohort import Cohorts
+
+        compiled = self.compiled
+        return Cohorts(compiled.guideline, compiled.tables, compiled.shapes, partial(alerts_of, compiled.guideline))
 
     def _shapes(self, engine: Engine) -> Shapes | None:
         return self.compiled.shapes if engine == "table" else None
