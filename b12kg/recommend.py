@@ -114,7 +114,7 @@ class ExecutableGuideline:
     # ---- frames ------------------------------------------------------------------------------
 
     def cohort_schema(self) -> dict[str, Type]:
-        """The columns that a frame may have, each ``boolean``, ``string`` or ``double``; null is unknown, as is no column.
+        """The columns that a frame may have, each ``boolean``, ``string`` or ``double``; null is unknown.
 
         A quantity is in :meth:`cohort_units`. A text column of its name and ``_unit`` may say so for every row.
 
@@ -137,15 +137,16 @@ class ExecutableGuideline:
             key: the column that names a row; without one, a row's number from 0 as ``row``.
 
         Returns:
-            The key, and a column a decision with codes from 0 on (16 bits, unsigned; Spark, which has none such, ``int``),
-            whose meaning :meth:`outcomes` holds. What Polars and DuckDB evaluate lazily stays unevaluated.
+            The key, and a column a decision with codes from 0 on, whose meaning :meth:`outcomes` holds: 16 bits,
+            unsigned (``int`` in Spark, which has no such type). What was lazy stays unevaluated.
 
         Raises:
             UsageError: a column has no meaning, no column has one, or it is no such frame.
 
         >>> import polars as pl
-        >>> load().recommend_table(pl.DataFrame({"VitaminB12Deficiency": [False, None]})).select("row", "FolicAcid").rows()
-        [(0, 3), (1, 6)]
+        >>> frame = pl.DataFrame({"VitaminB12Deficiency": [False, None]})
+        >>> load().recommend_table(frame).select("row", "FolicAcid").rows()
+        [(0, 7), (1, 20)]
         """
         return self.cohorts().recommend(frame, key)
 
@@ -164,7 +165,7 @@ class ExecutableGuideline:
         """What each code of each decision stands for, by decision and code.
 
         >>> [row["status"] for row in load().outcomes() if row["decision"] == "Assessment"]
-        ['choice']
+        ['recommended']
         """
         return [{**row} for row in self.cohorts().outcomes]
 
@@ -173,7 +174,7 @@ class ExecutableGuideline:
 
         Args:
             frame: of any of the libraries, with a column of codes for one decision or more.
-            explain: also which rules apply, are overridden or unknown, the passages, and what an open decision may come to.
+            explain: also the rules by their state, the passages, and what an open decision may come to.
 
         Several names in one text have ``|`` between them, in the order of :meth:`outcomes`.
 

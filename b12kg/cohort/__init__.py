@@ -1,7 +1,7 @@
 """A guideline over the rows of a frame: one code a decision, and what each code stands for.
 
 Owns what callers see of a cohort: the columns that a frame may have, the answered and the refused rows, and
-the meaning of the codes. What a single record is answered is for recommend.py; both are the same (tests/test_cohort.py).
+the meaning of the codes. Single records are for recommend.py; both answer the same (tests/test_cohort.py).
 """
 
 from __future__ import annotations

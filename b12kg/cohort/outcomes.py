@@ -6,7 +6,7 @@ Owns the codes: what tells two outcomes apart, which rows come to which, and the
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from b12kg.errors import Problem, UnsupportedConstruct
@@ -26,7 +26,7 @@ Alerts = Callable[[Verdict, Callable[[str], Truth]], Iterable[Alert]]
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """One outcome of a decision: the verdict, and the truth of the phenotypes that its alerts and passages ask about."""
+    """One outcome of a decision: the verdict, and the truth of what its alerts and passages ask about."""
 
     verdict: Verdict
     truths: Mapping[str, Truth]
@@ -55,7 +55,9 @@ def codes(guideline: Guideline, tables: Tables) -> Codes:
     outcomes: dict[str, Sequence[Coded]] = {}
     for decision, table in tables.decisions.items():
         asked = _asked(guideline, decision)
-        found[decision], outcomes[decision] = _coded(table, {name: tables.phenotypes[name] for name in asked})
+        found[decision], outcomes[decision] = _coded(
+            guideline, table, {name: tables.phenotypes[name] for name in asked}
+        )
         if len(outcomes[decision]) > MOST:
             message = "more outcomes than there are codes"
             raise UnsupportedConstruct([Problem(decision, message, str(len(outcomes[decision])), f"at most {MOST}")])
@@ -70,9 +72,15 @@ def _asked(guideline: Guideline, decision: str) -> list[str]:
     return sorted(alerting | limiting)
 
 
-def _coded(table: Table[Verdict], phenotypes: Mapping[str, Table[Truth]]) -> tuple[Table[int], list[Coded]]:
-    """The decision's table over the features of the phenotypes as well, and what each code stands for."""
-    features = {f.name: f for t in (table, *phenotypes.values()) for f in t.features}
+def _coded(
+    guideline: Guideline, table: Table[Verdict], phenotypes: Mapping[str, Table[Truth]]
+) -> tuple[Table[int], list[Coded]]:
+    """The decision's table over the features of the phenotypes as well, and what each code stands for.
+
+    A row that leaves out what it entails has no code: what a patient's kinds entail is worked out first.
+    """
+    tables: list[Table[Verdict] | Table[Truth]] = [table, *phenotypes.values()]
+    features = {feature.name: feature for of in tables for feature in of.features}
     ordered = tuple(feature for _, feature in sorted(features.items()))
     numbers: dict[tuple[int, ...], int] = {}
     outcomes: list[Coded] = []
@@ -81,7 +89,8 @@ def _coded(table: Table[Verdict], phenotypes: Mapping[str, Table[Truth]]) -> tup
         place = dict(zip((feature.name for feature in ordered), indices, strict=True))
         verdict = _at(table, place)
         truths = [_at(of, place) for of in phenotypes.values()]
-        if verdict == NOBODY or NOBODY in truths:
+        known = {f.name: f.values[place[f.name]] for f in ordered if place[f.name] != f.unknown}
+        if verdict == NOBODY or NOBODY in truths or not is_closed(guideline, known, place):
             rows.append(NOBODY)
             continue
         code = numbers.setdefault((verdict, *truths), len(outcomes))
@@ -90,6 +99,16 @@ def _coded(table: Table[Verdict], phenotypes: Mapping[str, Table[Truth]]) -> tup
             outcomes.append(Coded(table.entries[verdict], said))
         rows.append(code)
     return Table(ordered, rows, range(len(outcomes))), outcomes
+
+
+def is_closed(guideline: Guideline, known: Mapping[str, str], among: Collection[str]) -> bool:
+    """Whether features say all that they entail among some: a kind present its parents, a parent absent its kinds."""
+    for name, value in known.items():
+        if name in guideline.concepts:
+            entailed = guideline.parents_of(name) if value == "present" else guideline.kinds_of(name)
+            if any(known.get(other) != value for other in entailed if other in among):
+                return False
+    return True
 
 
 def _at(table: Table[Verdict] | Table[Truth], place: Mapping[str, int]) -> int:
@@ -105,9 +124,7 @@ def companion(guideline: Guideline, codes: Codes, alerts: Alerts) -> list[dict[s
     ]
 
 
-def _said(
-    guideline: Guideline, decision: str, found: Coded, table: Table[int], alerts: Alerts
-) -> dict[str, JsonValue]:
+def _said(guideline: Guideline, decision: str, found: Coded, table: Table[int], alerts: Alerts) -> dict[str, JsonValue]:
     outcome, rules = found.verdict.outcome, found.verdict.rules
     passages = {
         support.passage

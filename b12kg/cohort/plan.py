@@ -6,14 +6,13 @@ outcome that is in each decision. The engines (polars.py, sql.py) only say how e
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Literal
 
-from b12kg.cohort.outcomes import Codes
+from b12kg.cohort.outcomes import Codes, is_closed
 from b12kg.countries import COUNTRIES
 from b12kg.errors import Problem, UnsupportedConstruct, UsageError
 from b12kg.expression import Facet
@@ -246,7 +245,8 @@ def plan(
     _refuse_columns(guideline, columns, key)
     cells = {name: _cell(name, type_, columns.get(name)) for name, type_ in schema(guideline).items()}
     facts = {name: cell for name, cell in cells.items() if cell is not None}
-    features = {f.name: f for table in (*codes.tables.values(), *tables.possible) for f in table.features}
+    looked_in: list[Table[int] | Table[bool]] = [*codes.tables.values(), *tables.possible]
+    features = {feature.name: feature for table in looked_in for feature in table.features}
     digits = {_digit(name): _value_of(guideline, tables, feature, facts) for name, feature in sorted(features.items())}
     refusals = [
         *_unreadable(guideline, columns, facts, key),
@@ -255,7 +255,7 @@ def plan(
     nobody = _nobody(tables)
     whens = (*(refusal.when for refusal in refusals), *nobody)
     _refuse_unseen(guideline, tables, codes)
-    texts = tuple(Case(((r.when, Text(_words(r.problem))),), None) for r in refusals)
+    texts = tuple(Case(((r.when, Text(str(r.problem))),), None) for r in refusals)
     axioms = Text("record: no patient can be as it states, by the axioms of the guideline")
     any_refusal = AnyOf(tuple(refusal.when for refusal in refusals))
     return Plan(
@@ -265,10 +265,6 @@ def plan(
         Case(((AnyOf(whens), Whole(1)),), Whole(0)),
         Case(((any_refusal, Joined(texts, SEPARATOR)), *((when, axioms) for when in nobody)), None),
     )
-
-
-def _words(problem: Problem) -> str:
-    return str(problem)
 
 
 def _digit(feature: str) -> str:
@@ -405,20 +401,12 @@ def _nobody(tables: Tables) -> list[Node]:
 
 
 def _refuse_unseen(guideline: Guideline, tables: Tables, codes: Codes) -> None:
-    """Every row of a decision that nobody can be in is one that a refusal catches, or a code would be made up."""
+    """A row without a code contradicts itself, leaves out what it entails, or is nobody; no code is made up."""
     for decision, table in codes.tables.items():
         for row in (row for row, code in enumerate(table.codes) if code == NOBODY):
             known = table.known(row)
-            if not (_contradicts(guideline, known) or any(not _holds(t, known) for t in tables.possible)):
+            if is_closed(guideline, known, table.strides) and all(_holds(t, known) for t in tables.possible):
                 raise UnsupportedConstruct([Problem(decision, "nothing refuses a patient who cannot be", str(known))])
-
-
-def _contradicts(guideline: Guideline, known: Mapping[str, str]) -> bool:
-    return any(
-        value == "present" and any(known.get(parent) == "absent" for parent in guideline.parents_of(name))
-        for name, value in known.items()
-        if name in guideline.concepts
-    )
 
 
 def _holds(table: Table[bool], known: Mapping[str, str]) -> bool:
@@ -547,5 +535,3 @@ def _is_idle(shape: PropertyShape) -> bool:
 
 def _unsupported(shape: PropertyShape) -> UnsupportedConstruct:
     return UnsupportedConstruct([Problem("record shapes", "a shape that has no meaning for columns", shape.message)])
-
-

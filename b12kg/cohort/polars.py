@@ -119,7 +119,8 @@ def expression(node: Node) -> pl.Expr:
         case IsFinite(of):
             return expression(of).is_finite()
         case Compare(of, sign, number):
-            return _SIGNS[sign](expression(of), pl.lit(number))
+            compared: pl.Expr = _SIGNS[sign](expression(of), pl.lit(number))
+            return compared
         case OneOf(of, (text,)):
             return expression(of) == pl.lit(text)
         case OneOf(of, texts):
@@ -129,13 +130,13 @@ def expression(node: Node) -> pl.Expr:
         case Not(of):
             return ~expression(of)
         case AnyOf(parts):
-            return reduce(or_, map(expression, parts))
+            return reduce(or_, map(expression, parts), pl.lit(False))
         case AllOf(parts):
-            return reduce(and_, map(expression, parts))
+            return reduce(and_, map(expression, parts), pl.lit(True))
         case Case(cases, otherwise):
             last = pl.lit(None) if otherwise is None else expression(otherwise)
-            for condition, value in reversed(cases):
-                last = pl.when(expression(condition)).then(expression(value)).otherwise(last)
+            for when, then in reversed(cases):
+                last = pl.when(expression(when)).then(expression(then)).otherwise(last)
             return last
         case Double(of):
             return expression(of).cast(pl.Float64, strict=False)
@@ -145,7 +146,9 @@ def expression(node: Node) -> pl.Expr:
         case Lookup(entries, at):
             return pl.lit(pl.Series(entries)).gather(expression(at))
         case Joined(parts, separator):
-            return pl.concat_str(map(expression, parts), separator=separator, ignore_nulls=True)
+            # Nothing is joined with the null, which stands for no text at all.
+            texts = (*map(expression, parts), pl.lit(None, pl.String))
+            return pl.concat_str(texts, separator=separator, ignore_nulls=True)
 
 
 _SIGNS = {"<": lt, "<=": le, ">": gt, ">=": ge}

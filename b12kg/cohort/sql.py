@@ -145,9 +145,9 @@ def write(node: Node, dialect: Dialect) -> str:
         case Not(of):
             return f"(NOT {write(of, dialect)})"
         case AnyOf(parts):
-            return f"({' OR '.join(write(of, dialect) for of in parts)})"
+            return f"({' OR '.join(write(of, dialect) for of in parts) or 'FALSE'})"
         case AllOf(parts):
-            return f"({' AND '.join(write(of, dialect) for of in parts)})"
+            return f"({' AND '.join(write(of, dialect) for of in parts) or 'TRUE'})"
         case Case(cases, otherwise):
             whens = (f"WHEN {write(when, dialect)} THEN {write(then, dialect)}" for when, then in cases)
             last = "NULL" if otherwise is None else write(otherwise, dialect)
@@ -162,5 +162,5 @@ def write(node: Node, dialect: Dialect) -> str:
             type_ = dialect.code if isinstance(entries[0], int) else "VARCHAR"
             return dialect.entry(listed, write(at, dialect), type_)
         case Joined(parts, separator):
-            texts_ = ", ".join(write(of, dialect) for of in parts)
-            return f"concat_ws({text(separator, dialect)}, {texts_})"
+            joined = [text(separator, dialect), *(write(of, dialect) for of in parts), "NULL"]
+            return f"concat_ws({', '.join(joined)})"
