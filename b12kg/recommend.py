@@ -188,6 +188,25 @@ class ExecutableGuideline:
         """
         return self.cohorts().decode(frame, explain)
 
+    def row(self, record: Mapping[str, object] | bytes, *, as_of: date | None = None) -> tuple[str, dict[str, object]]:
+        """The identifier of a record, and what it states as a row of :meth:`cohort_schema`.
+
+        Of a value of which only a bound is known, the row has a number on the same side of every threshold.
+
+        Raises:
+            InvalidRecord: the record is not answered; every reason is given.
+
+        >>> load().row({"id": "urn:example:p", "asOf": "2026-01-15", "absent": ["BariatricSurgery"]})
+        ('urn:example:p', {'BariatricSurgery': False})
+        """
+        from b12kg.cohort import row_of
+
+        read_record, problems = read(record, self.content, as_of=as_of)
+        problems += validate(read_record, self.content, self.compiled.shapes)
+        if any(problem.severity == "error" for problem in problems):
+            raise InvalidRecord([problem for problem in problems if problem.severity == "error"])
+        return read_record.id, row_of(read_record, self.content)
+
     def cohorts(self) -> Cohorts:
         """The guideline as it answers frames, whatever their library; worked out anew, in some milliseconds."""
         from b12kg.cohort import Cohorts

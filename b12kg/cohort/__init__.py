@@ -6,19 +6,20 @@ the meaning of the codes. Single records are for recommend.py; both answer the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from decimal import Decimal
 from typing import Any
 
 from b12kg.cohort.frames import Frame
-from b12kg.cohort.outcomes import Alerts, Codes, codes, companion
+from b12kg.cohort.outcomes import Alerts, codes, companion
 from b12kg.cohort.plan import Column, Kind, Lookup, Node, Plan, Type, plan, schema
 from b12kg.errors import UsageError
-from b12kg.guideline import Guideline
-from b12kg.record import JsonValue
+from b12kg.guideline import JURISDICTION, Guideline
+from b12kg.record import JsonValue, Record, facts, within
 from b12kg.shacl import Shapes
-from b12kg.tables import Tables
+from b12kg.tables import Tables, numbers_in
 
-__all__ = ["Alerts", "Codes", "Cohorts", "Kind", "Plan", "Type", "plan", "schema"]
+__all__ = ["Cohorts", "Frame", "Type", "row_of", "schema"]
 
 _FEW = ("status", "recommended", "conflicting", "alternatives", "missing", "alerts")
 _MORE = ("possibleAlternatives", "possible", "applies", "overridden", "unknown", "passages")
@@ -54,16 +55,35 @@ class Cohorts:
         decisions = [name for name in given.kinds() if name in self.codes.outcomes]
         if not decisions:
             raise UsageError(f"no column of codes; they are named {', '.join(self.codes.outcomes)}")
-        return given.with_columns(dict(self._columns(decisions, (*_FEW, *_MORE) if explain else _FEW)))
+        return given.with_columns(self.columns(decisions, explain))
 
-    def _columns(self, decisions: list[str], parts: tuple[str, ...]) -> list[tuple[str, Node]]:
-        found: list[tuple[str, Node]] = []
+    def columns(self, decisions: Collection[str], explain: bool) -> dict[str, Node]:
+        """What the codes of some decisions stand for, as further columns."""
+        found: dict[str, Node] = {}
         for decision in decisions:
             rows = [row for row in self.outcomes if row["decision"] == decision]
-            for part in parts:
+            for part in (*_FEW, *_MORE) if explain else _FEW:
                 texts = tuple(_text(row[part]) for row in rows)
-                found.append((f"{decision}_{part}", Lookup(texts, Column(decision))))
+                found[f"{decision}_{part}"] = Lookup(texts, Column(decision))
         return found
+
+
+def row_of(record: Record, guideline: Guideline) -> dict[str, object]:
+    """What a valid record states, as a row.
+
+    A bound, and a value that no double is written as, is a number that is on the same side of every threshold.
+    """
+    known = facts(record, guideline)
+    row: dict[str, object] = {statement.of: statement.present for statement in record.statements}
+    for name, measurement in known.measurements.items():
+        number = float(measurement.canonical)
+        (bin_,) = (bin_ for bin_ in guideline.bins_of(name) if within(measurement.range, bin_.restrictions))
+        if not all(bound.holds(Decimal(repr(number))) for bound in bin_.restrictions):
+            number = float(next(numbers_in(bin_)))
+        row[name] = number
+    if known.jurisdiction is not None:
+        row[JURISDICTION] = known.jurisdiction
+    return row
 
 
 def _text(value: JsonValue) -> str:

@@ -147,8 +147,8 @@ def expression(node: Node) -> pl.Expr:
             return pl.lit(pl.Series(entries)).gather(expression(at))
         case Joined(parts, separator):
             # Nothing is joined with the null, which stands for no text at all.
-            texts = (*map(expression, parts), pl.lit(None, pl.String))
-            return pl.concat_str(texts, separator=separator, ignore_nulls=True)
+            joined = [*map(expression, parts), pl.lit(None, pl.String)]
+            return pl.concat_str(joined, separator=separator, ignore_nulls=True)
 
 
 _SIGNS = {"<": lt, "<=": le, ">": gt, ">=": ge}

@@ -105,6 +105,15 @@ def looked_up(columns: Mapping[str, Node], source: str, dialect: Dialect) -> str
     return f"SELECT {', '.join(('*', *made))} FROM {source}"
 
 
+def part_of_parquet(path: str, start: int, rows: int, numbered: tuple[str, int] | None) -> str:
+    """Some rows of a Parquet file, as a source for DuckDB; ``numbered``: a column, and the number of the first row."""
+    number = f", file_row_number + {numbered[1]} AS {name(numbered[0], DUCKDB)}" if numbered else ""
+    return (
+        f"(SELECT * EXCLUDE (file_row_number){number} FROM read_parquet({text(path, DUCKDB)}, file_row_number = true) "
+        f"WHERE file_row_number >= {start} AND file_row_number < {start + rows})"
+    )
+
+
 def _digits(plan: Plan, source: str, dialect: Dialect) -> str:
     if plan.key is None and dialect.row_number is not None:
         source = f"(SELECT *, CAST({dialect.row_number} AS BIGINT) AS {name(plan.name, dialect)} FROM {source})"
