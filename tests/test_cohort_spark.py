@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import shutil
 import subprocess
@@ -36,7 +37,11 @@ def unsuitable() -> str | None:
     return None if version in (17, 21) else f"Spark 4.0 needs Java 17 or 21; there is {version or 'none'}"
 
 
-pytestmark = pytest.mark.skipif(unsuitable() is not None, reason=str(unsuitable()))
+pytestmark = [
+    pytest.mark.skipif(unsuitable() is not None, reason=str(unsuitable())),
+    # py4j leaves it to the garbage collector to close its connections to Java.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,7 @@ def session() -> Iterator[Any]:
     made.sparkContext.setLogLevel("ERROR")
     yield made
     made.stop()
+    gc.collect()  # here, where what it finds is expected
 
 
 def test_random_rows_are_what_single_records_are_answered(
