@@ -383,8 +383,8 @@ def growth(guideline: ExecutableGuideline, folder: Path, sizes: Sequence[int]) -
             by = (large[-1][1] / large[0][1]) / (large[-1][0] / large[0][0])
             said.append(
                 f"* {backend}: {start:.2f} s + {slope * MILLION:.3f} s a million rows from 5 million on (least "
-                f"squares), from which no point is further than {off:.1%}. From the first to the last time grows {by:.2f} times "
-                "as much as rows do.\n"
+                f"squares), from which no point is further than {off:.1%}. From the first to the last time grows "
+                f"{by:.2f} times as much as rows do.\n"
             )
     return (
         "## Growth\n\n`b12kg cohort` without the summary: digest of the input, answers, refused rows, counts by code. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,10 +16,12 @@ import pytest
 
 import b12kg
 from b12kg.cohort.frames import Frame
+from b12kg.cohort.outcomes import Codes
 from b12kg.cohort.plan import ROW
 from b12kg.errors import UnsupportedConstruct, UsageError
 from b12kg.guideline import JURISDICTION, Guideline
 from b12kg.recommend import ExecutableGuideline
+from b12kg.tables import NOBODY
 from tests.cohort_rows import Answered, Row, differences, random_rows, record_of, single
 from tests.conftest import SECOND
 
@@ -349,6 +352,33 @@ def test_a_jurisdiction_can_be_asked_for(tmp_path: Path) -> None:
     _, reasons = answers(executable, pl.DataFrame({"Cold": [True, False], "jurisdiction": [None, "FR"]}), "polars")
     assert reasons == {0: "jurisdiction: where?"}
     assert answers(executable, pl.DataFrame({"Cold": [True]}), "duckdb")[1] == {0: "jurisdiction: where?"}
+
+
+def test_a_row_without_a_code_that_nothing_refuses_is_found(executable: ExecutableGuideline) -> None:
+    cohorts = executable.cohorts()
+    table = cohorts.codes.tables["FolicAcid"]
+    row = table.row({"VitaminB12Deficiency": "present"})
+    holed = dataclasses.replace(table, codes=[NOBODY if n == row else code for n, code in enumerate(table.codes)])
+    cohorts.codes = Codes({**cohorts.codes.tables, "FolicAcid": holed}, cohorts.codes.outcomes)
+    with pytest.raises(UnsupportedConstruct, match="nothing refuses a patient who cannot be"):
+        cohorts.recommend(pl.DataFrame({"VitaminB12Deficiency": [True]}), None)
+
+
+def test_more_outcomes_than_codes_are_refused(executable: ExecutableGuideline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("b12kg.cohort.outcomes.MOST", 100)
+    with pytest.raises(UnsupportedConstruct, match="more outcomes than there are codes"):
+        executable.cohorts()
+
+
+def test_a_bound_that_no_double_is_written_as_is_refused(tmp_path: Path) -> None:
+    for path in SECOND.glob("*.ttl"):
+        text = path.read_text(encoding="utf-8").replace(
+            "xsd:minInclusive 38.0", "xsd:minInclusive 38.00000000000000000001"
+        )
+        (tmp_path / path.name).write_text(text, encoding="utf-8")
+    executable = b12kg.load(tmp_path)
+    with pytest.raises(UnsupportedConstruct, match="no double is written as this bound"):
+        executable.recommend_table(pl.DataFrame({"Temperature": [38.0]}))
 
 
 # ---- what codes stand for --------------------------------------------------------------------------
