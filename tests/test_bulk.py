@@ -203,6 +203,15 @@ HCT = "4544-3"
             {"FolicAcidTreatment": True},
         ),
         ([CONTAINED], {"FolicAcidTreatment": True}),
+        ([json.dumps(CONTAINED).replace("contained", r"cont\u0061ined")], {"FolicAcidTreatment": True}),
+        (
+            [json.dumps(BY_REFERENCE).replace("Medication/", r"Medication\/"), json.dumps(MEDICINE)],
+            {"FolicAcidTreatment": True},
+        ),
+        (
+            [{**BY_REFERENCE, "medicationReference": {"reference": "Medication/folate/_history/2"}}, MEDICINE],
+            {"FolicAcidTreatment": True},
+        ),
         ([observation(HCT, 0.349, "L/L")], {"Hematocrit": 34.9}),
         ([observation("2132-9", 0.2, "nmol/L")], {"SerumB12": 271.074}),
         (

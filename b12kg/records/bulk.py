@@ -31,7 +31,7 @@ from b12kg.codes import Codes, load_codes
 from b12kg.errors import InvalidRecord, Problem, UsageError
 from b12kg.guideline import JURISDICTION, Guideline
 from b12kg.record import Measurement, facts, within
-from b12kg.records.bundle import read_input
+from b12kg.records.bundle import Input, read_input
 from b12kg.records.fhir import read_each
 from b12kg.records.resource import Fact, Reader
 from b12kg.units import convert
@@ -115,57 +115,62 @@ def read_bulk(
 
 # ---- lines ---------------------------------------------------------------------------------------
 
-# Two kinds of texts are hidden in a form. A day is one that every year has; a time has a zone, and no more digits than
-# a moment keeps. Any other text stays in the form, so that its line is read for itself.
+# Two kinds of texts are hidden in a form: names, behind one that stands for all, and days, behind a character that
+# no text of JSON has. A day is one that every year has; a time has a zone, and no more digits than a moment keeps.
+# Any other text stays in the form, so that its line is read for itself.
 _MACROS = r"""
     CREATE OR REPLACE TEMP MACRO dated() AS
         '"((?:19|20)[0-9]{2}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])'
         || '|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31))'
         || '(?:(T)(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,6})?'
         || '(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]))?"';
-    CREATE OR REPLACE TEMP MACRO named() AS
-        '("id"\s*:\s*")[A-Za-z0-9.-]{1,64}"'
-        || '|("reference"\s*:\s*"(?:https?://[^"\\\s]*/)?[A-Z][A-Za-z]{1,63}/)[A-Za-z0-9.-]{1,64}"'
-        || '|("(?:urn:uuid:)?)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"';
     CREATE OR REPLACE TEMP MACRO days(line, part) AS regexp_extract_all(line, dated(), part);
     CREATE OR REPLACE TEMP MACRO form_of(line) AS regexp_replace(
-        regexp_replace(line, named(), '\1\2\300000000-0000-0000-0000-000000000000"', 'g'), dated(), '"@\2"', 'g');
-    CREATE OR REPLACE TEMP MACRO hides(line) AS contains(line, '"contained"') OR contains(line, '"@');
+        regexp_replace(line, '("(?:id|reference|value)"\s*:\s*"'
+            || '(?:(?:https?://[^"\\\s]*/)?[A-Z][A-Za-z]{1,63}/|urn:uuid:)?)[A-Za-z0-9.-]{1,64}"',
+            '\100000000-0000-0000-0000-000000000000"', 'g'),
+        dated(), '"' || chr(1) || '\2"', 'g');
     CREATE OR REPLACE TEMP MACRO named_lines(files, types) AS TABLE
-        SELECT line, filename, type, coalesce(list_contains(types, type), false) AS is_read,
-            CASE WHEN is_read THEN coalesce(
-                nullif(regexp_extract(line, '^\{"resourceType":"[A-Za-z]*","id":"([A-Za-z0-9.-]{1,64})"', 1), ''),
-                json_extract_string(line, '$.id')) END AS said,
-            CASE WHEN regexp_full_match(said, '[A-Za-z0-9.-]{1,64}') THEN said END AS id,
-            CASE WHEN id IS NOT NULL THEN hash(type, id) END AS name,
-            CASE WHEN is_read AND type NOT IN ('Patient', 'Medication') THEN coalesce(
-                json_extract_string(line, '$.subject.reference'),
-                json_extract_string(line, '$.patient.reference')) END AS about,
-            CASE WHEN type = 'Patient' THEN coalesce('Patient/' || id, 'Patient')
-                WHEN regexp_full_match(about, 'urn:(?:uuid|oid):[0-9A-Za-z.-]{1,64}') THEN about
-                WHEN starts_with(about, '#') THEN about
+        WITH parsed AS (
+            SELECT json::VARCHAR AS line, filename, json_extract_string(
+                json, ['$.resourceType', '$.id', '$.subject.reference', '$.patient.reference']) AS said
+            FROM read_ndjson_objects(files, filename = true)
+        ), parts AS (
+            SELECT line, filename, said[1] AS type, said[2] AS id, coalesce(said[3], said[4]) AS about,
+                coalesce(list_contains(types, said[1]), false) AS is_read
+            FROM parsed
+        )
+        SELECT line, filename, is_read,
+            CASE WHEN is_read OR regexp_full_match(type, '[A-Z][A-Za-z]{1,63}') THEN type END AS type,
+            CASE WHEN is_read AND id IS NOT NULL THEN hash(type, id) END AS name,
+            CASE WHEN NOT is_read OR type = 'Medication' THEN NULL
+                WHEN type = 'Patient'
+                THEN CASE WHEN regexp_full_match(id, '[A-Za-z0-9.-]{1,64}') THEN 'Patient/' || id ELSE 'Patient' END
+                WHEN regexp_full_match(about, 'Patient/[A-Za-z0-9.-]{1,64}|#.*|urn:(?:uuid|oid):[0-9A-Za-z.-]{1,64}')
+                THEN about
                 ELSE nullif(regexp_extract(about,
                     '(?:^|/)(Patient/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1), '') END AS patient
-        FROM (
-            SELECT json::VARCHAR AS line, filename, nullif(coalesce(
-                nullif(regexp_extract(line, '^\{"resourceType":"([A-Z][A-Za-z]{1,63})"', 1), ''),
-                regexp_extract(json_extract_string(json, '$.resourceType'), '^[A-Z][A-Za-z]{1,63}$')), '') AS type
-            FROM read_ndjson_objects(files, filename = true)
-        );
+        FROM parts;
 """
 
 _LINES = r"""
     CREATE OR REPLACE TEMP TABLE lines AS
-    SELECT type, is_read, name, patient,
-        CASE WHEN type = 'Patient' THEN '{"resourceType":"Patient","id":"00000000-0000-0000-0000-000000000000"'
-            || coalesce(',"birthDate":' || json_extract(line, '$.birthDate')::VARCHAR, '') || '}' END AS born,
+    WITH judged AS (
+        SELECT *, is_read AND type <> 'Patient'
+            AND (regexp_matches(line, $mentions) OR contains(line, '\u')) AS mentions
+        FROM named_lines($files, $types)
+    ), kept AS (
+        SELECT *, mentions OR coalesce(starts_with(patient, '#'), false)
+            OR (is_read AND starts_with(type, 'Medication') AND contains(line, '"medicationReference"')) AS is_kept
+        FROM judged
+    )
+    SELECT type, is_read, name, patient, mentions,
+        CASE WHEN type = 'Patient' THEN json_extract(line, '$.birthDate')::VARCHAR END AS born,
         CASE WHEN type = 'Patient' THEN len(json_keys(line)) <> len(list_distinct(json_keys(line)))
             ELSE false END AS repeats_a_key,
-        coalesce(is_read AND type <> 'Patient' AND regexp_matches(line, $mentions), false) AS mentions,
-        CASE WHEN mentions OR starts_with(patient, '#') OR (is_read AND starts_with(type, 'Medication')
-            AND contains(line, '"medicationReference"')) THEN line END AS text,
-        CASE WHEN type = 'Patient' OR text IS NOT NULL THEN filename END AS file
-    FROM named_lines($files, $types)
+        CASE WHEN is_kept THEN line END AS text,
+        CASE WHEN is_kept OR type = 'Patient' THEN filename END AS file
+    FROM kept
 """
 
 
@@ -194,10 +199,11 @@ def _mentions(guideline: Guideline, codes: Codes) -> str:
         for match in matches
         if match.iri in names or codes.policies.events.get(match.subject) in guideline.concepts
     }
-    # JSON can escape a slash as such, and any character by its number.
-    plain = [re.escape(code).replace("/", r"\\?/") for code in sorted(mapped)]
-    own = [re.escape(iri.rpartition("/")[2]) for iri in sorted(names)]
-    return rf'"(?:{"|".join(plain)})"|(?:{"|".join(own)})"|\\u'
+    # The code of a name of ours is its end, from any slash on. JSON can escape a slash as such, and any character
+    # by its number, which is looked for as well.
+    own = "|".join(re.escape(iri.rpartition("/")[2]) for iri in sorted(names))
+    plain = "|".join(re.escape(code).replace("/", r"\\?/") for code in sorted(mapped))
+    return rf'"code"\s*:\s*"(?:{plain}|(?:[^"]*/)?(?:{own}))"'
 
 
 def _refuse_lines(files: Iterable[str], codes: Codes) -> None:
@@ -231,22 +237,24 @@ _STATING = r"""
             regexp_extract(refers,
                 '(?:^|/)Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1) AS medicine_id,
             CASE WHEN medicine_id <> '' THEN hash('Medication', medicine_id) END AS medicine
-        FROM lines WHERE patient IS NOT NULL AND (born IS NOT NULL OR text IS NOT NULL)
+        FROM lines WHERE patient IS NOT NULL AND (type = 'Patient' OR text IS NOT NULL)
     )
     SELECT patient, name, file, text, medicine, medicine_text, medicine_file,
-        repeats_a_key OR coalesce(hides(text), false) OR coalesce(hides(medicine_text), false)
-            OR (medicine_text IS NOT NULL AND NOT regexp_full_match(
-                refers, '(?:https?://[^"\\\s]*/)?Medication/[A-Za-z0-9.-]{1,64}')) AS is_odd,
-        CASE WHEN NOT is_odd
-            THEN coalesce(born, form_of(text) || coalesce(chr(10) || form_of(medicine_text), '')) END AS form,
+        repeats_a_key AS is_odd,
+        CASE WHEN type <> 'Patient' THEN form_of(text) || coalesce(chr(10) || form_of(medicine_text), '')
+            ELSE '{"resourceType":"Patient","id":"00000000-0000-0000-0000-000000000000"' || CASE
+                WHEN born IS NULL THEN ''
+                WHEN regexp_full_match(born, dated()) AND length(born) = 12 AND born < $grown_up
+                THEN ',"birthDate":' || $grown_up
+                ELSE ',"birthDate":' || born END || '}' END AS form,
         list_transform(coalesce(days(text, 1), []), lambda day: day > $as_of) AS later
     FROM asked LEFT JOIN medicines USING (medicine)
-    WHERE born IS NOT NULL OR mentions OR medicine_text IS NOT NULL
+    WHERE type = 'Patient' OR mentions OR medicine_text IS NOT NULL
 """
 _FORMS = """
     CREATE OR REPLACE TEMP TABLE forms AS
     SELECT row_number() OVER () AS number, form, later
-    FROM (SELECT DISTINCT form, later FROM stating WHERE form IS NOT NULL);
+    FROM (SELECT DISTINCT form, later FROM stating);
     CREATE OR REPLACE TEMP TABLE effects (
         form BIGINT, kind VARCHAR, of VARCHAR, is_so BOOLEAN, value DOUBLE, same VARCHAR, place INTEGER);
 """
@@ -255,12 +263,15 @@ _FACTS = """
     SELECT patient, kind, of, is_so, value, same, trim(days(text, 0)[place], '"') AS moment
     FROM stating JOIN forms USING (form, later) JOIN effects ON effects.form = number
 """
-_HIDDEN = re.compile(r'"@(T?)"')
+_HIDDEN = re.compile('"\x01(T?)"')
 
 
 def _take_forms(connection: DuckDBPyConnection, forms: _Forms) -> None:
     """The tables of lines that can state a fact with their forms, of what forms come to, and of facts."""
-    connection.execute(_STATING, {"as_of": forms.as_of.isoformat()})
+    # Who was born before this day is older than any age that a circumstance is.
+    oldest = max(forms.codes.policies.ages.values(), default=0)
+    grown_up = f'"{forms.as_of.year - oldest - 1:04}-01-01"'
+    connection.execute(_STATING, {"as_of": forms.as_of.isoformat(), "grown_up": grown_up})
     connection.execute(_FORMS)
     effects: list[_Effect] = []
     for number, form, later in connection.execute("SELECT number, form, later FROM forms").fetchall():
@@ -324,7 +335,7 @@ class _Forms:
         odd = [_Effect(number, "odd")]
         try:
             found = read_input(_HIDDEN.sub(show, form).encode(), frozenset(self.codes.policies.supplies))
-            if len(found.patients) != 1:
+            if not _stands_for_itself(found, form):
                 return odd
             reader = Reader(self.guideline, self.codes, found, next(iter(found.patients)), self.as_of)
             reader.look(len(form))
@@ -359,6 +370,16 @@ class _Forms:
             concept, is_so = status.concept, status.present
         follow = self.guideline.parents_of(concept) if is_so else self.guideline.kinds_of(concept)
         return [_Effect(0, "states", of, is_so) for of in (concept, *follow)]
+
+
+def _stands_for_itself(found: Input, form: str) -> bool:
+    """Whether a form is about one patient, and refers to nothing by a name that is hidden in it."""
+    if len(found.patients) != 1 or sum(map(len, found.patients.values())) != 1:
+        return False
+    ((resource,),) = found.patients.values()
+    with_medicine = "\n" in form
+    medicine = found.find(resource, resource.body.get("medicationReference"))
+    return "contained" not in resource.body and (medicine is not None) == with_medicine
 
 
 def number_of(measurement: Measurement, guideline: Guideline) -> float | None:
