@@ -208,7 +208,8 @@ class _Patient:
         return (
             self.head("Observation", "observation-lab")
             + f'"status":"{final}","category":[{{"coding":[{{"system":'
-            + '"http://terminology.hl7.org/CodeSystem/observation-category","code":"laboratory","display":"Laboratory"}]}],'
+            + '"http://terminology.hl7.org/CodeSystem/observation-category","code":"laboratory",'
+            + '"display":"Laboratory"}]}],'
             + '"code":'
             + _CODE.format(system=system, code=code, display=display)
             + f',{self.about()},"effectiveDateTime":"{when}","issued":"{when}","valueQuantity":{{"value":{value},{bound}'

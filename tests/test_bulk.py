@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 from collections.abc import Callable, Iterable
 from datetime import date
@@ -24,6 +25,7 @@ from tests.cases import SHARED
 pytest.importorskip("fhir.resources")
 pytest.importorskip("duckdb")
 
+from b12kg.records import bulk
 from b12kg.records.bulk import Export, columns, number_of, read_bulk
 from tests.test_fhir_in import (
     BARIATRIC,
@@ -74,7 +76,7 @@ def singly(lines: Iterable[str], guideline: Guideline, as_of: date = TODAY) -> d
             continue
         (record,) = (record for record in records if record.id == patient)
         known = facts(record, guideline)
-        row = {name: is_so for name, (is_so, _) in known.concepts.items()}
+        row: dict[str, Any] = {name: is_so for name, (is_so, _) in known.concepts.items()}
         row |= {name: number_of(measured, guideline) for name, measured in known.measurements.items()}
         answers[patient] = (row, {circumstance.of for circumstance in record.outside})
     return answers
@@ -88,7 +90,9 @@ def together(export: Export) -> dict[str, Answer]:
         for patient, *values in export.features.fetchall()
     }
     for patient, of in export.outside.fetchall():
-        answers[patient][1].add(of)  # type: ignore[union-attr]
+        circumstances = answers[patient][1]
+        assert isinstance(circumstances, set)
+        circumstances.add(of)
     refused: dict[str, list[str]] = {}
     for patient, _, message, _, _ in export.rejects.fetchall():
         refused.setdefault(patient, []).append(message)
@@ -136,7 +140,9 @@ def person(id: str = "p", **more: Any) -> Json:
 
 
 def row(export: Export, patient: str = "Patient/p") -> dict[str, Any]:
-    return together(export)[patient][0]  # type: ignore[return-value]
+    (known, _) = together(export)[patient]
+    assert isinstance(known, dict)
+    return known
 
 
 # ---- real ------------------------------------------------------------------------------------------
@@ -149,7 +155,7 @@ def test_the_real_export(guideline: Guideline) -> None:
     expected = singly(lines, guideline)
     assert len(expected) == 13
     assert together(export) == expected
-    assert any(outside for _, outside in expected.values())  # type: ignore[misc]
+    assert any(outside for _, outside in expected.values())
     assert export.counts["lines"] == len(lines) == 4380
     assert export.counts["patientsReadSingly"] < 3
     assert export.counts["forms"] < 40  # of 600 lines
@@ -516,4 +522,73 @@ def test_any_export_is_as_read_singly(
     assert together(read_bulk(folder, guideline, TODAY)) == singly(lines, guideline)
 
 
-# ---- a form stands for its lines ---------------------------------------------------------------------
+# ---- an export made up for load ----------------------------------------------------------------------
+
+
+def test_an_export_made_up_for_load(guideline: Guideline, tmp_path: Path) -> None:
+    path = Path(__file__).parents[1] / "benchmarks" / "bulk_export.py"
+    spec = importlib.util.spec_from_file_location("bulk_export", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    count = module.write_export(tmp_path, 400)
+    lines = [line for file in sorted(tmp_path.iterdir()) for line in file.read_text("utf-8").splitlines()]
+    assert len(lines) == count
+    export = read_bulk(tmp_path, guideline, TODAY)
+    expected = singly(lines, guideline)
+    assert together(export) == expected
+    assert len(expected) == 400
+    assert sum(1 for known, *_ in expected.values() if known) > 100
+    assert export.counts["patientsReadSingly"] < 5
+    module.write_export(tmp_path / "again", 400)
+    again = [line for file in sorted((tmp_path / "again").iterdir()) for line in file.read_text("utf-8").splitlines()]
+    assert again == lines
+
+
+# ---- seeded defects ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("_STATING", "day > $as_of", "day > $as_of AND false"),  # what is later than the record counts
+        ("_STATING", "born < $grown_up", "born < '\"9999\"'"),  # nobody is a child
+        ("_SETTLED", "bool_and(is_so) <> bool_or(is_so)", "false"),  # what contradicts is not noticed
+        ("_SETTLED", "instant = max(instant)", "instant = min(instant)"),  # the first value counts
+        ("_SETTLED", "bool_or(instant IS NULL) OR bool_or(is_timed) <> bool_and(is_timed)", "false"),
+        ("_SETTLED", "UNION SELECT patient FROM stated JOIN facts USING (patient, of) WHERE kind = 'opens'", ""),
+        ("_SETTLED", "UNION SELECT patient FROM facts WHERE kind = 'odd'", ""),
+        ("_TEXTS", "OR contains(json::VARCHAR, '\\u')", ""),  # codes that are escaped are overlooked
+        ("_TEXTS", "$with_medicines AND", "$with_medicines AND false AND"),  # and so are medicines that are referred to
+    ],
+)
+def test_a_defect_is_noticed(
+    name: str, right: str, wrong: str, guideline: Guideline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people: list[list[Json | str]] = [
+        [condition(DEFICIENCY, onsetDateTime="2026-01-16")],
+        [condition(DEFICIENCY), refuted(DEFICIENCY, id="r")],
+        [observation(HCT, 34, "%", "2020-01-01"), observation(HCT, 36, "%", id="q")],
+        [observation(HCT, 34, "%", None), observation(HCT, 36, "%", id="q")],
+        [condition("46177005", onsetDateTime="2019-01-01"), procedure("70536003", on="2020-01-01")],
+        [condition(DEFICIENCY, foo=1)],
+        [json.dumps(condition(DEFICIENCY)).replace(DEFICIENCY, r"190\u003634004")],
+        [BY_REFERENCE],
+    ]
+    resources: list[Json | str] = [MEDICINE, person("child", birthDate="2020-01-01")]
+    for number, own in enumerate(people):
+        patient = f"p{number}"
+        resources.append(person(patient))
+        for resource in own:
+            if isinstance(resource, str):
+                resources.append(resource.replace("Patient/p", f"Patient/{patient}"))
+            else:
+                resources.append(about(patient, resource))
+    lines = written(tmp_path, *resources)
+    expected = singly(lines, guideline)
+    assert together(read_bulk(tmp_path, guideline, TODAY)) == expected
+    query = getattr(bulk, name)
+    assert query.count(right) == 1
+    monkeypatch.setattr(bulk, name, query.replace(right, wrong))
+    assert together(read_bulk(tmp_path, guideline, TODAY)) != expected

@@ -109,7 +109,7 @@ def read_bulk(
         _refuse_lines(files, codes)
     _take_forms(connection, _Forms(guideline, codes, as_of))
     connection.execute(_SETTLED)
-    _read_singly(connection, files, guideline, codes, as_of)
+    _read_singly(connection, files, guideline, as_of)
     return _result(connection, guideline)
 
 
@@ -130,59 +130,71 @@ _MACROS = r"""
             || '(?:(?:https?://[^"\\\s]*/)?[A-Z][A-Za-z]{1,63}/|urn:uuid:)?)[A-Za-z0-9.-]{1,64}"',
             '\100000000-0000-0000-0000-000000000000"', 'g'),
         dated(), '"' || chr(1) || '\2"', 'g');
-    CREATE OR REPLACE TEMP MACRO named_lines(files, types) AS TABLE
-        WITH parsed AS (
-            SELECT json::VARCHAR AS line, filename, json_extract_string(
-                json, ['$.resourceType', '$.id', '$.subject.reference', '$.patient.reference']) AS said
-            FROM read_ndjson_objects(files, filename = true)
-        ), parts AS (
-            SELECT line, filename, said[1] AS type, said[2] AS id, coalesce(said[3], said[4]) AS about,
-                coalesce(list_contains(types, said[1]), false) AS is_read
-            FROM parsed
-        )
-        SELECT line, filename, is_read,
-            CASE WHEN is_read OR regexp_full_match(type, '[A-Z][A-Za-z]{1,63}') THEN type END AS type,
-            CASE WHEN is_read AND id IS NOT NULL THEN hash(type, id) END AS name,
-            CASE WHEN NOT is_read OR type = 'Medication' THEN NULL
-                WHEN type = 'Patient'
-                THEN CASE WHEN regexp_full_match(id, '[A-Za-z0-9.-]{1,64}') THEN 'Patient/' || id ELSE 'Patient' END
-                WHEN regexp_full_match(about, 'Patient/[A-Za-z0-9.-]{1,64}|#.*|urn:(?:uuid|oid):[0-9A-Za-z.-]{1,64}')
-                THEN about
-                ELSE nullif(regexp_extract(about,
-                    '(?:^|/)(Patient/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1), '') END AS patient
-        FROM parts;
+    CREATE OR REPLACE TEMP MACRO patient_of(type, id, about) AS CASE
+        WHEN type = 'Medication' THEN NULL
+        WHEN type = 'Patient'
+        THEN CASE WHEN regexp_full_match(id, '[A-Za-z0-9.-]{1,64}') THEN 'Patient/' || id ELSE 'Patient' END
+        WHEN regexp_full_match(about, 'Patient/[A-Za-z0-9.-]{1,64}|#.*|urn:(?:uuid|oid):[0-9A-Za-z.-]{1,64}') THEN about
+        ELSE nullif(regexp_extract(about,
+            '(?:^|/)(Patient/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1), '') END;
 """
 
+# What a line is about, by columns, which is faster than by its text.
 _LINES = r"""
     CREATE OR REPLACE TEMP TABLE lines AS
-    WITH judged AS (
-        SELECT *, is_read AND type <> 'Patient'
-            AND (regexp_matches(line, $mentions) OR contains(line, '\u')) AS mentions
-        FROM named_lines($files, $types)
-    ), kept AS (
-        SELECT *, mentions OR coalesce(starts_with(patient, '#'), false)
-            OR (is_read AND starts_with(type, 'Medication') AND contains(line, '"medicationReference"')) AS is_kept
-        FROM judged
+    WITH parts AS (
+        SELECT resourceType AS type, id, birthDate::VARCHAR AS born, filename,
+            coalesce(json_extract_string(subject, '$.reference'), json_extract_string(patient, '$.reference')) AS about,
+            coalesce(list_contains($types, resourceType), false) AS is_read
+        FROM read_json($files, format = 'newline_delimited', filename = true, columns = {
+            resourceType: 'VARCHAR', id: 'VARCHAR', subject: 'JSON', patient: 'JSON', birthDate: 'JSON'})
     )
-    SELECT type, is_read, name, patient, mentions,
-        CASE WHEN type = 'Patient' THEN json_extract(line, '$.birthDate')::VARCHAR END AS born,
-        CASE WHEN type = 'Patient' THEN len(json_keys(line)) <> len(list_distinct(json_keys(line)))
-            ELSE false END AS repeats_a_key,
-        CASE WHEN is_kept THEN line END AS text,
-        CASE WHEN is_kept OR type = 'Patient' THEN filename END AS file
-    FROM kept
+    SELECT is_read, CASE WHEN is_read OR regexp_full_match(type, '[A-Z][A-Za-z]{1,63}') THEN type END AS type,
+        CASE WHEN is_read THEN hash(type, id) END AS name,
+        CASE WHEN is_read THEN patient_of(type, id, about) END AS patient,
+        CASE WHEN type = 'Patient' THEN born END AS born,
+        CASE WHEN type = 'Patient' THEN filename END AS file
+    FROM parts
+"""
+_TEXTS = r"""
+    CREATE OR REPLACE TEMP TABLE texts AS
+    WITH found AS (
+        SELECT json::VARCHAR AS text, filename AS file
+        FROM read_ndjson_objects($files, filename = true)
+        WHERE regexp_matches(json::VARCHAR, $mentions) OR contains(json::VARCHAR, '\u')
+            OR ($with_medicines AND contains(json::VARCHAR, '"medicationReference"'))
+    ), parsed AS MATERIALIZED (
+        SELECT text, file, regexp_matches(text, $mentions) OR contains(text, '\u') AS mentions, json_extract_string(
+            text, ['$.resourceType', '$.id', '$.subject.reference', '$.patient.reference']) AS said
+        FROM found
+    )
+    SELECT text, file, mentions, said[1] AS type, hash(said[1], said[2]) AS name,
+        patient_of(said[1], said[2], coalesce(said[3], said[4])) AS patient
+    FROM parsed WHERE list_contains($types, said[1]) AND said[1] <> 'Patient'
+"""
+# Resources that contain whom they are about, which are rare.
+_WITHIN = r"""
+    SELECT json::VARCHAR FROM read_ndjson_objects($files)
+    WHERE list_contains($types, json_extract_string(json, '$.resourceType')) AND starts_with(coalesce(
+        json_extract_string(json, '$.subject.reference'), json_extract_string(json, '$.patient.reference')), '#')
 """
 
 
 def _look(connection: DuckDBPyConnection, files: list[str], guideline: Guideline, codes: Codes) -> None:
-    """The table of lines: type, name and patient of each; its text where it can state a fact."""
+    """The tables of all lines, and of those that can state a fact with their texts."""
     connection.execute(_MACROS)
-    parameters = {"files": files, "types": _types(codes), "mentions": _mentions(guideline, codes)}
-    connection.execute(_LINES, parameters)
-    within_itself = connection.execute("SELECT rowid, text FROM lines WHERE starts_with(patient, '#')").fetchall()
-    for row, line in within_itself:  # a resource that contains whom it is about, which is rare
-        patients = [*read_input(line.encode(), frozenset(codes.policies.supplies)).patients]
-        connection.execute("UPDATE lines SET patient = ? WHERE rowid = ?", [patients[0] if patients else None, row])
+    types = _types(codes)
+    connection.execute(_LINES, {"files": files, "types": types})
+    with_medicines = bool(connection.execute("SELECT 1 FROM lines WHERE type = 'Medication' LIMIT 1").fetchall())
+    parameters = {"mentions": _mentions(guideline, codes), "with_medicines": with_medicines}
+    connection.execute(_TEXTS, {"files": files, "types": types, **parameters})
+    if connection.execute("SELECT 1 FROM lines WHERE starts_with(patient, '#') LIMIT 1").fetchall():
+        for (text,) in connection.execute(_WITHIN, {"files": files, "types": types}).fetchall():
+            patients = [*read_input(text.encode(), frozenset(codes.policies.supplies)).patients]
+            who = patients[0] if patients else None
+            connection.execute("UPDATE texts SET patient = ? WHERE text = ?", [who, text])
+            connection.execute("INSERT INTO lines (is_read, type, patient) VALUES (true, 'Contained', ?)", [who])
+        connection.execute("DELETE FROM lines WHERE starts_with(patient, '#')")
 
 
 def _types(codes: Codes) -> list[str]:
@@ -231,25 +243,26 @@ _STATING = r"""
     CREATE OR REPLACE TEMP TABLE stating AS
     WITH medicines AS (
         SELECT name AS medicine, text AS medicine_text, file AS medicine_file
-        FROM lines WHERE type = 'Medication' AND mentions
+        FROM texts WHERE type = 'Medication' AND mentions
     ), asked AS (
-        SELECT *, json_extract_string(text, '$.medicationReference.reference') AS refers,
-            regexp_extract(refers,
-                '(?:^|/)Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1) AS medicine_id,
+        SELECT *, regexp_extract(json_extract_string(text, '$.medicationReference.reference'),
+            '(?:^|/)Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1) AS medicine_id,
             CASE WHEN medicine_id <> '' THEN hash('Medication', medicine_id) END AS medicine
-        FROM lines WHERE patient IS NOT NULL AND (type = 'Patient' OR text IS NOT NULL)
+        FROM texts WHERE patient IS NOT NULL
     )
     SELECT patient, name, file, text, medicine, medicine_text, medicine_file,
-        repeats_a_key AS is_odd,
-        CASE WHEN type <> 'Patient' THEN form_of(text) || coalesce(chr(10) || form_of(medicine_text), '')
-            ELSE '{"resourceType":"Patient","id":"00000000-0000-0000-0000-000000000000"' || CASE
-                WHEN born IS NULL THEN ''
-                WHEN regexp_full_match(born, dated()) AND length(born) = 12 AND born < $grown_up
-                THEN ',"birthDate":' || $grown_up
-                ELSE ',"birthDate":' || born END || '}' END AS form,
-        list_transform(coalesce(days(text, 1), []), lambda day: day > $as_of) AS later
+        form_of(text) || coalesce(chr(10) || form_of(medicine_text), '') AS form,
+        list_transform(days(text, 1), lambda day: day > $as_of) AS later
     FROM asked LEFT JOIN medicines USING (medicine)
-    WHERE type = 'Patient' OR mentions OR medicine_text IS NOT NULL
+    WHERE mentions OR medicine_text IS NOT NULL
+    UNION ALL
+    SELECT patient, name, file, NULL, NULL, NULL, NULL,
+        '{"resourceType":"Patient","id":"00000000-0000-0000-0000-000000000000"' || CASE
+            WHEN born IS NULL THEN ''
+            WHEN regexp_full_match(born, dated()) AND length(born) = 12 AND born < $grown_up
+            THEN ',"birthDate":' || $grown_up
+            ELSE ',"birthDate":' || born END || '}', []
+    FROM lines WHERE type = 'Patient'
 """
 _FORMS = """
     CREATE OR REPLACE TEMP TABLE forms AS
@@ -439,7 +452,7 @@ _SETTLED = """
 
     CREATE OR REPLACE TEMP TABLE singly AS
     SELECT patient FROM stating
-    WHERE is_odd OR name IN (SELECT name FROM repeated) OR medicine IN (SELECT name FROM repeated)
+    WHERE name IN (SELECT name FROM repeated) OR medicine IN (SELECT name FROM repeated)
     UNION SELECT patient FROM facts WHERE kind = 'odd'
     UNION SELECT patient FROM stated WHERE is_open
     UNION SELECT patient FROM measured WHERE is_open
@@ -455,18 +468,27 @@ _SETTLED = """
 # Patient resources were not kept as text, nor was what bears a name that stands there twice.
 _AGAIN = """
     CREATE OR REPLACE TEMP TABLE again AS
-    SELECT patient, name, type, line, filename AS file FROM named_lines($files, $types)
+    WITH found AS (
+        SELECT json::VARCHAR AS text, filename AS file,
+            json_extract_string(json, ['$.resourceType', '$.id']) AS said
+        FROM read_ndjson_objects($files, filename = true)
+    ), named AS (
+        SELECT text, file, said[1] AS type, hash(said[1], said[2]) AS name,
+            patient_of(said[1], said[2], NULL) AS patient
+        FROM found
+    )
+    SELECT * FROM named
     WHERE (type = 'Patient' AND patient IN (SELECT patient FROM singly)) OR name IN (SELECT name FROM repeated)
 """
 _HELD = """
     WITH own AS (SELECT * FROM stating JOIN singly USING (patient)), held AS (
-        SELECT patient, file, text AS line FROM own WHERE text IS NOT NULL
+        SELECT patient, file, text FROM own WHERE text IS NOT NULL
         UNION SELECT patient, medicine_file, medicine_text FROM own WHERE medicine_text IS NOT NULL
-        UNION SELECT patient, file, line FROM again JOIN singly USING (patient) WHERE type = 'Patient'
-        UNION SELECT own.patient, again.file, again.line FROM own JOIN again USING (name)
-        UNION SELECT own.patient, again.file, again.line FROM own JOIN again ON again.name = own.medicine
+        UNION SELECT patient, file, text FROM again JOIN singly USING (patient) WHERE type = 'Patient'
+        UNION SELECT own.patient, again.file, again.text FROM own JOIN again USING (name)
+        UNION SELECT own.patient, again.file, again.text FROM own JOIN again ON again.name = own.medicine
     )
-    SELECT patient, list(file ORDER BY file, line), list(line ORDER BY file, line)
+    SELECT patient, list(file ORDER BY file, text), list(text ORDER BY file, text)
     FROM held GROUP BY patient ORDER BY patient
 """
 
@@ -481,16 +503,14 @@ class _Refused:
     lines: Sequence[str]
 
 
-def _read_singly(
-    connection: DuckDBPyConnection, files: list[str], guideline: Guideline, codes: Codes, as_of: date
-) -> None:
+def _read_singly(connection: DuckDBPyConnection, files: list[str], guideline: Guideline, as_of: date) -> None:
     """Read by the reader of single patients whoever is for it."""
     if not connection.execute("SELECT 1 FROM singly LIMIT 1").fetchall():
         return
     if not connection.execute("SELECT 1 FROM repeated LIMIT 1").fetchall():
         of_patients = connection.execute("SELECT DISTINCT file FROM lines WHERE type = 'Patient'").fetchall()
         files = sorted(file for (file,) in of_patients) or files[:1]
-    connection.execute(_AGAIN, {"files": files, "types": _types(codes)})
+    connection.execute(_AGAIN, {"files": files})
     stated: list[tuple[object, ...]] = []
     measured: list[tuple[object, ...]] = []
     outside: list[tuple[object, ...]] = []
