@@ -212,7 +212,8 @@ class _Patient:
             + '"display":"Laboratory"}]}],'
             + '"code":'
             + _CODE.format(system=system, code=code, display=display)
-            + f',{self.about()},"effectiveDateTime":"{when}","issued":"{when}","valueQuantity":{{"value":{value},{bound}'
+            + f',{self.about()},"effectiveDateTime":"{when}","issued":"{when}",'
+            + f'"valueQuantity":{{"value":{value},{bound}'
             + f'"unit":"{unit}","system":"http://unitsofmeasure.org","code":"{unit}"}}}}\n'
         )
 

@@ -30,11 +30,11 @@ from typing import TYPE_CHECKING
 from b12kg.codes import Codes, load_codes
 from b12kg.errors import InvalidRecord, Problem, UsageError
 from b12kg.guideline import JURISDICTION, Guideline
-from b12kg.record import Measurement, facts, within
+from b12kg.record import Measurement, Record, facts, within
 from b12kg.records.bundle import Input, read_input
 from b12kg.records.fhir import read_each
-from b12kg.records.resource import Fact, Reader
-from b12kg.units import convert
+from b12kg.records.json import read_document
+from b12kg.records.resource import Reader
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection, DuckDBPyRelation
@@ -363,26 +363,24 @@ class _Forms:
             day = fact.when.day if fact.when is not None else None
             if fact.when is not None and day not in days:
                 return odd
+            document = {"id": "form", "asOf": self.as_of.isoformat(), fact.key: [fact.entry]}
+            record, problems = read_document(document, self.guideline)
+            if problems:
+                return odd
             place = None if day is None else days.index(day) + 1
-            effects += [replace(effect, form=number, place=place) for effect in self.effects_of(fact)]
+            effects += [replace(effect, form=number, place=place) for effect in self.effects_of(record)]
         return effects
 
-    def effects_of(self, fact: Fact) -> list[_Effect]:
-        """What one fact comes to, with what follows from it by the kind-of relations."""
-        if fact.key == "outsideSource":
-            return [_Effect(0, "outside", fact.of)]
-        if fact.key == "measurements":
-            quantity, entry = self.guideline.quantities[fact.of], fact.entry
-            canonical = convert(entry["value"], quantity.factors[entry["unit"]])
-            measured = Measurement(fact.of, entry["value"], entry["unit"], canonical, "", entry.get("comparator"))
-            value, same = number_of(measured, self.guideline), f"{measured.comparator or ''}{canonical.normalize()}"
-            return [_Effect(0, "measures", fact.of, None, value, same)]
-        concept, is_so = fact.of, fact.key == "present"
-        if fact.key == "treatments":
-            status = self.guideline.treatments[fact.of].statuses[fact.entry["status"]]
-            concept, is_so = status.concept, status.present
-        follow = self.guideline.parents_of(concept) if is_so else self.guideline.kinds_of(concept)
-        return [_Effect(0, "states", of, is_so) for of in (concept, *follow)]
+    def effects_of(self, record: Record) -> list[_Effect]:
+        """What the record of one fact comes to, with what follows from it by the kind-of relations."""
+        effects = [_Effect(0, "outside", circumstance.of) for circumstance in record.outside]
+        for measured in record.measurements:
+            same = f"{measured.comparator or ''}{measured.canonical.normalize()}"
+            effects.append(_Effect(0, "measures", measured.of, None, number_of(measured, self.guideline), same))
+        effects += [
+            _Effect(0, "states", of, is_so) for of, (is_so, _) in facts(record, self.guideline).concepts.items()
+        ]
+        return effects
 
 
 def _stands_for_itself(found: Input, form: str) -> bool:
