@@ -42,6 +42,7 @@ ROWS = {
         "cohort",
         "export_fhir",
         "schedule",
+        "export_views",
     },
     "values": {
         "record",

@@ -19,7 +19,7 @@ from b12kg.errors import InvalidRecord, UsageError
 from b12kg.guideline import Guideline
 from b12kg.record import facts
 from b12kg.records.bundle import read_input
-from b12kg.records.fhir import read_each
+from b12kg.records.fhir import read_patients
 from tests.cases import SHARED
 
 pytest.importorskip("fhir.resources")
@@ -59,22 +59,24 @@ def singly(lines: Iterable[str], guideline: Guideline, as_of: date = TODAY) -> d
     named: dict[str, list[str]] = {}
     medicines: list[str] = []
     for line in lines:
-        found = read_input(line.encode(), TYPES)
-        for patient, (resource,) in found.patients.items():
+        held = read_input(line.encode(), TYPES)
+        for patient, (resource,) in held.patients.items():
             own.setdefault(patient, []).append(line)
             if "/" in resource.name:
                 named.setdefault(resource.name, []).append(line)
-        medicines += [line for resource, _ in found.others if resource.type == "Medication"]
+        medicines += [line for resource, _ in held.others if resource.type == "Medication"]
     answers: dict[str, Answer] = {}
     for patient, mine in own.items():
         # A second resource of the name of one of the patient's is for both patients to be refused by.
         others = [line for twins in named.values() if {*twins} & {*mine} for line in twins]
         try:
-            records = [r for r, _ in read_each("\n".join({*mine, *others, *medicines}).encode(), guideline, as_of)]
+            found = read_patients("\n".join({*mine, *others, *medicines}).encode(), guideline, as_of)[patient]
         except InvalidRecord as error:
-            answers[patient] = tuple(sorted(problem.message for problem in error.problems))
+            found = error
+        if isinstance(found, InvalidRecord):
+            answers[patient] = tuple(sorted(problem.message for problem in found.problems))
             continue
-        (record,) = (record for record in records if record.id == patient)
+        record, _ = found
         known = facts(record, guideline)
         row: dict[str, Any] = {name: is_so for name, (is_so, _) in known.concepts.items()}
         row |= {name: number_of(measured, guideline) for name, measured in known.measurements.items()}
@@ -289,10 +291,16 @@ def test_what_is_refused(resource: Json | str, guideline: Guideline, tmp_path: P
     export = read_bulk(tmp_path, guideline, TODAY)
     found = together(export)
     lines = [part if isinstance(part, str) else json.dumps(part) for part in mine]
-    with pytest.raises(InvalidRecord) as refused:
-        read_each("\n".join([*lines, json.dumps({"resourceType": "Basic"})]).encode(), guideline, TODAY)
+    refused: object = None
+    try:
+        refused = read_patients(
+            "\n".join([*lines, json.dumps({"resourceType": "Basic"})]).encode(), guideline, TODAY
+        ).get("Patient/p")
+    except InvalidRecord as error:
+        refused = error
+    assert isinstance(refused, InvalidRecord)
     assert found == {
-        "Patient/p": tuple(sorted(problem.message for problem in refused.value.problems)),
+        "Patient/p": tuple(sorted(problem.message for problem in refused.problems)),
         "Patient/q": ({"PerniciousAnemia": True, "VitaminB12Deficiency": True}, set()),
     }
     line = lines[-1]

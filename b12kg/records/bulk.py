@@ -32,7 +32,7 @@ from b12kg.errors import InvalidRecord, Problem, UsageError
 from b12kg.guideline import JURISDICTION, Guideline
 from b12kg.record import Measurement, Record, facts, within
 from b12kg.records.bundle import Input, read_input
-from b12kg.records.fhir import read_each
+from b12kg.records.fhir import read_patients
 from b12kg.records.json import read_document
 from b12kg.records.resource import Reader
 
@@ -517,14 +517,17 @@ def _read_singly(connection: DuckDBPyConnection, files: list[str], guideline: Gu
     while batch := held.fetchmany(_BATCH):
         for patient, places, lines in batch:
             try:
-                found = {record.id: record for record, _ in read_each("\n".join(lines).encode(), guideline, as_of)}
+                found = read_patients("\n".join(lines).encode(), guideline, as_of)[patient]
             except InvalidRecord as error:
-                refused.append(_Refused(patient, error.problems, places, lines))
+                found = error
+            if isinstance(found, InvalidRecord):
+                refused.append(_Refused(patient, found.problems, places, lines))
                 continue
-            known = facts(found[patient], guideline)
+            record, _ = found
+            known = facts(record, guideline)
             stated += [(patient, of, is_so, False) for of, (is_so, _) in known.concepts.items()]
             measured += [(patient, of, number_of(m, guideline), False) for of, m in known.measurements.items()]
-            outside += [(patient, circumstance.of) for circumstance in found[patient].outside]
+            outside += [(patient, circumstance.of) for circumstance in record.outside]
     _insert(connection, "stated", stated)
     _insert(connection, "measured", measured)
     _insert(connection, "outside", outside)
