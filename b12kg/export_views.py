@@ -12,7 +12,9 @@ may state more: whose status is another code than those of R4, that refers to it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from b12kg.codes import Claim, Codes, Match, load_codes
@@ -56,6 +58,18 @@ def views(guideline: Guideline, codes: Codes | None = None) -> list[Json]:
     """
     codes = codes or load_codes()
     return sorted(_views(guideline, codes), key=lambda view: str(view["name"]))
+
+
+def write_views(guideline: Guideline, folder: Path) -> tuple[Path, ...]:
+    """The views written into a folder, each as ``NAME.json``: their paths.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    made = {folder / f"{view['name']}.json": view for view in views(guideline)}
+    for path, view in made.items():
+        path.write_text(json.dumps(view, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    return (*made,)
 
 
 def _views(guideline: Guideline, codes: Codes) -> Iterator[Json]:

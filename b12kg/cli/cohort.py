@@ -6,15 +6,25 @@ Owns arguments and what goes to the terminal. What is worked out is for b12kg/co
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
+import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from b12kg.cli.files import ANSWERED, FINDINGS
+from b12kg.cli.files import ANSWERED, FINDINGS, progress
+from b12kg.codes import load_codes
 from b12kg.errors import UsageError
 from b12kg.recommend import ExecutableGuideline
+
+if TYPE_CHECKING:
+    from b12kg.cohort.files import Counts, Job
 
 EXTRAS = {"polars": "cohort", "duckdb": "cohort", "pyarrow": "cohort", "pyspark": "spark"}
 
@@ -22,36 +32,97 @@ EXTRAS = {"polars": "cohort", "duckdb": "cohort", "pyarrow": "cohort", "pyspark"
 def cohort(arguments: argparse.Namespace) -> int:
     """Answer every row of the files; the exit code is 1 where rows were refused."""
     import b12kg
-    from b12kg.cohort.files import Job, run
+    from b12kg.cohort.files import Counts, Job, run
     from b12kg.cohort.summary import as_page, as_text, summary
 
+    if arguments.rows < 1:
+        raise UsageError(f"--rows {arguments.rows}: a part has at least one row")
     guideline = b12kg.load(arguments.guideline)
     cohorts = guideline.cohorts()
-    output = Path(arguments.output)
     job = Job(
         input=Path(arguments.input),
-        output=output,
+        output=Path(arguments.output),
         key=arguments.key,
         backend=arguments.backend,
         explain=arguments.explain,
         rows=arguments.rows,
         as_of=arguments.as_of,
     )
+    refused = Counts()
     try:
-        with _Progress() as progress:
-            counts = run(cohorts, job, _reader(guideline, arguments), progress.report)
+        if is_export(job.input):
+            job, refused = _from_fhir(guideline, job)
+        with _Progress() as shown:
+            counts = run(cohorts, job, _reader(guideline, arguments), shown.report)
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name).partition(".")[0])
         if extra is None:
             raise
         raise UsageError(f"this needs {error.name}: pip install 'b12kg[{extra}]'") from error
+    counts.add(refused)
     if arguments.summary:
         found = summary(cohorts.outcomes, counts)
-        (output / "summary.html").write_text(as_page(guideline.content, found), encoding="utf-8")
+        (job.output / "summary.html").write_text(as_page(guideline.content, found), encoding="utf-8")
         sys.stdout.write(as_text(guideline.content, found))
     else:
         print(f"{counts.rows:,} rows: {counts.rows - counts.refused:,} answered, {counts.refused:,} refused")
     return FINDINGS if counts.refused else ANSWERED
+
+
+def is_export(path: Path) -> bool:
+    """Whether a folder is a FHIR bulk export: the first line of its first file is a resource."""
+    files = sorted(file for file in path.glob("*.ndjson*")) if path.is_dir() else []
+    if not files:
+        return False
+    with gzip.open(files[0]) if files[0].suffix == ".gz" else files[0].open("rb") as file:
+        return b'"resourceType"' in file.readline(1_000_000)
+
+
+def _from_fhir(guideline: ExecutableGuideline, job: Job) -> tuple[Job, Counts]:
+    """The facts of an export in files, the job of answering these, and the patients who cannot be read.
+
+    Beside ``answers`` the output has ``facts``: a row of features a patient, what lies outside the source, and
+    who was refused with place and reason. ``counts.json`` is written last, so that what has it is complete.
+    """
+    from b12kg.cohort.files import Counts, digest_of, write_whole
+    from b12kg.records.bulk import read_bulk
+
+    if job.key is not None:
+        raise UsageError("the key of the rows of a FHIR export is the patient; leave out --key")
+    as_of = job.as_of or date.today()
+    folder = job.output / "facts"
+    made_from = {
+        "guideline": guideline.content.digest,
+        "mapping": load_codes().digest,
+        "asOf": as_of.isoformat(),
+        "input": {path.name: digest_of(path) for path in sorted(job.input.glob("*.ndjson*"))},
+    }
+    done = folder / "counts.json"
+    form = json.loads(done.read_text(encoding="utf-8")) if done.exists() else None
+    if form is not None and form["madeFrom"] != made_from:
+        raise UsageError(f"{job.output}: made from another export, guideline or date; give a new folder")
+    if form is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with progress("reading the export"):
+            export = read_bulk(job.input, guideline.content, as_of)
+            for name in ("features", "outside", "rejects"):
+                getattr(export, name).write_parquet(str(folder / f"{name}.parquet"))
+        reasons = export.rejects.aggregate("message, count(*)").fetchall()
+        form = {"madeFrom": made_from, "counts": {**export.counts}, "reasons": dict(reasons)}
+        write_whole(done, json.dumps(form, indent=2) + "\n")
+    print(", ".join(f"{count:,} {_words(name)}" for name, count in form["counts"].items()))
+    rejected = form["counts"]["patientsRejected"]
+    answers = replace(job, input=folder / "features.parquet", output=job.output / "answers", key="patient")
+    return answers, Counts(rejected, rejected, {}, Counter(form["reasons"]))
+
+
+def _words(name: str) -> str:
+    """The name of a count as words.
+
+    >>> _words("patientsReadSingly")
+    'patients read singly'
+    """
+    return re.sub("[A-Z]", lambda letter: f" {letter[0].lower()}", name)
 
 
 def _reader(

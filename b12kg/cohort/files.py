@@ -126,7 +126,7 @@ def run(
             found = Counts.of(json.loads(done.read_text(encoding="utf-8")))
         else:
             found = _part(cohorts, job, part, frame, read_record)
-            _write(done, json.dumps(found.to_dict()))
+            write_whole(done, json.dumps(found.to_dict()))
         total.add(found)
         report(total.rows, known)
     return total
@@ -153,7 +153,7 @@ def _claim(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
         "guideline": guideline.id,
         "version": guideline.version,
         "digest": guideline.digest,
-        "input": {path.name: _sha256(path) for path, _ in files},
+        "input": {path.name: digest_of(path) for path, _ in files},
         "options": {
             "key": job.key,
             "backend": job.backend,
@@ -173,16 +173,17 @@ def _claim(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
         raise UsageError(f"{job.output}: not empty, and not the output of such a run; give a new folder")
     for name in ("codes", "rejects", "done"):
         (job.output / name).mkdir(parents=True, exist_ok=True)
-    _write(job.output / "outcomes.ndjson", "".join(json.dumps(row) + "\n" for row in cohorts.outcomes))
-    _write(claim, json.dumps(made_from, indent=2) + "\n")
+    write_whole(job.output / "outcomes.ndjson", "".join(json.dumps(row) + "\n" for row in cohorts.outcomes))
+    write_whole(claim, json.dumps(made_from, indent=2) + "\n")
 
 
-def _sha256(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write(path: Path, content: str) -> None:
+def write_whole(path: Path, content: str) -> None:
     """Write the file at once and whole, on the disk."""
     part = path.with_suffix(".part")
     with part.open("w", encoding="utf-8") as file:
