@@ -477,6 +477,29 @@ def test_the_latest_value_counts(reads: Reads) -> None:
     assert [entry.resource for entry in report.stale] == ["Observation/a"]
 
 
+def test_each_of_several_equal_values_is_listed_as_used(reads: Reads) -> None:
+    values = [observation("4544-3", 41, "%", "2025-06-01", id) for id in ("a", "b", "c")]
+    found, report = reads(*values)
+    assert found == {"Hematocrit": "41"}
+    used = [entry for entry in report.used if entry.of == "Hematocrit"]
+    assert sorted(entry.resource for entry in used) == ["Observation/a", "Observation/b", "Observation/c"]
+    assert [entry.path for entry in used if entry.path] == ["measurements[0]"]
+
+
+def test_what_is_not_confirmed_says_so(reads: Reads) -> None:
+    _, report = reads(condition(PERNICIOUS, verificationStatus=status("provisional")))
+    (entry,) = report.may_suggest
+    assert entry.reason.endswith("; not confirmed")
+
+
+@pytest.mark.parametrize("component", [[1], {"code": coded(LOINC, "4544-3")}, [{"code": "4544-3"}]])
+def test_components_that_are_none_are_refused(component: Any, reads: Reads) -> None:
+    panel = observation("58410-2", 1, "1", component=component)
+    del panel["valueQuantity"]
+    with pytest.raises(InvalidRecord, match="Observation/o at"):
+        reads(panel)
+
+
 @pytest.mark.parametrize(
     ("first", "second", "value"),
     [
@@ -510,6 +533,16 @@ def test_what_is_over_yields_to_what_is(reads: Reads) -> None:
     found, report = reads(over, condition("PlanningPregnancy", "b", OWN))
     assert found == {"PlanningPregnancy": True}
     assert [entry.resource for entry in report.stale] == ["Condition/a"]
+
+
+def test_what_is_of_the_moment_of_a_transplant_may_be_of_before_it(reads: Reads) -> None:
+    moments = ("2020-01-01T10:00:00Z", "2020-01-01T12:00:00+02:00")
+    disease, transplant = (
+        condition("46177005", onsetDateTime=moments[0]),
+        procedure("70536003", moments[1]),
+    )
+    assert reads(disease, transplant)[0] == {}
+    assert reads({**disease, "onsetDateTime": "2020-01-01T10:00:01Z"}, transplant)[0] == {"RenalDysfunction": True}
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Recommendation
 from b12kg.recommendation.fhir import bundle
 from b12kg.resources import EXAMPLES
+from b12kg.tables import example
 from tests.cases import cases, published
 from tests.conftest import SECOND
 
@@ -280,6 +281,25 @@ def test_each_status_gives_its_resources(answers: dict[str, Recommendation], bun
             assert set(shown) == expected, (name, decision)
             assert group["instantiatesCanonical"] == [f"{answer.guideline.iri}|{answer.guideline.version}"]
     assert min(seen.values()) > 1, seen
+
+
+def test_silence_of_the_source_is_said_where_it_is_or_may_be_silent(executable: ExecutableGuideline) -> None:
+    guideline, rows = executable.content, {}
+    for name, table in executable.compiled.tables.decisions.items():
+        for row, verdict in table.rows():
+            if verdict.outcome.status == "not-applicable":
+                rows[name, verdict.outcome.source_silent, verdict.outcome.may_be_silent] = table.known(row)
+    assert {(silent, may_be) for _, silent, may_be in rows} == {(True, True), (False, True), (False, False)}
+    for (name, silent, may_be), known in rows.items():
+        words = response_of(executable.recommend(example(guideline, known)).to_fhir(), name)["note"][0]["text"]
+        told = guideline.decisions[name].when_silent
+        if silent and told:
+            assert words.startswith(told)
+        else:
+            assert words.startswith("No rule of the source applies.")
+            assert ("the source is silent, which is no advice" in words) == (silent or may_be)
+    assert any(silent and guideline.decisions[name].when_silent for name, silent, _ in rows)
+    assert any(silent and not guideline.decisions[name].when_silent for name, silent, _ in rows)
 
 
 def test_what_is_proposed_is_a_draft_of_a_known_offer(
@@ -806,6 +826,11 @@ def test_each_offer_is_an_activity_definition(guideline: Guideline, guidelines: 
         derived = {a["url"] for a in artifacts(made) if a["type"] == "derived-from"}
         assert derived == {guideline.passages[name].iri for name in stating}
         assert made.get("doNotPerform", False) == (offer.direction == "do-not")
+        timings = [part.text for part in offer.components if part.kind == "timing" and part.text is not None]
+        said = sum(text in made["description"] for text in timings)
+        assert said >= len(timings) or len(timings) == 1
+        if offer.kind == "Action":
+            assert ("timingTiming" in made) == (len(timings) == 1)
         if offer.id in REPEATS:
             assert made["dosage"][0]["timing"]["repeat"] == REPEATS[offer.id][0]
 
