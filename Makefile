@@ -7,6 +7,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Of the FHIR export that is measured: a million take 12 GB of disk.
+PATIENTS ?= 1000000
 
 .PHONY: demo test bench bench-cohort mutants wheel clean
 
@@ -25,6 +27,8 @@ bench: .venv/bench.stamp
 
 bench-cohort: .venv/cohort.stamp
 	$(BIN)/python benchmarks/cohort.py
+	folder=$$(mktemp -d) && $(BIN)/python benchmarks/bulk_export.py $$folder $(PATIENTS) \
+		&& $(BIN)/python benchmarks/bulk.py $$folder; rm -r $$folder
 
 mutants: .venv/test.stamp
 	$(BIN)/python -m tests.mutants
