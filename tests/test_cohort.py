@@ -410,6 +410,27 @@ def test_decoding_needs_codes(executable: ExecutableGuideline) -> None:
         executable.decode(pl.DataFrame({"row": [1]}))
 
 
+@pytest.mark.parametrize("library", ["polars", "duckdb"])
+@pytest.mark.parametrize("code", [-1, 1, 70_000])
+def test_a_code_that_is_none_is_an_error_and_an_unknown_one_is_null(
+    executable: ExecutableGuideline, library: str, code: int
+) -> None:
+    def decoded(value: int | None) -> list[tuple[Any, ...]]:
+        frame = pl.DataFrame({"Assessment": [value]}, schema={"Assessment": pl.Int64})
+        found: list[tuple[Any, ...]]
+        if library == "polars":
+            found = executable.decode(frame).select("Assessment_status").rows()
+        else:
+            relation = duckdb.connect().from_arrow(frame.to_arrow())
+            found = executable.decode(relation).select("Assessment_status").fetchall()
+        return found
+
+    assert decoded(0) == [("recommended",)]
+    assert decoded(None) == [(None,)]
+    with pytest.raises((pl.exceptions.PolarsError, duckdb.Error)):
+        decoded(code)
+
+
 def test_masks_of_the_companion_say_what_its_names_say(executable: ExecutableGuideline) -> None:
     rules = {name: [r.name for r in executable.content.rules_of(name)] for name in executable.content.decisions}
     outcomes = executable.outcomes()

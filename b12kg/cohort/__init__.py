@@ -64,7 +64,7 @@ class Cohorts:
             rows = [row for row in self.outcomes if row["decision"] == decision]
             for part in (*_FEW, *_MORE) if explain else _FEW:
                 texts = tuple(_text(row[part]) for row in rows)
-                found[f"{decision}_{part}"] = Lookup(texts, Column(decision))
+                found[f"{decision}_{part}"] = Lookup(texts, Column(decision), given=True)
         return found
 
 

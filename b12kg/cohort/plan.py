@@ -131,10 +131,15 @@ class Sum:
 
 @dataclass(frozen=True, slots=True)
 class Lookup:
-    """The entry of a list at a place that is within it; all are codes or all are texts."""
+    """The entry of a list at a place; all are codes or all are texts.
+
+    Args:
+        given: whether the place is a caller's, so that one that is not within the list has to be an error.
+    """
 
     entries: tuple[int, ...] | tuple[str, ...]
     at: Node
+    given: bool = False
 
 
 @dataclass(frozen=True, slots=True)

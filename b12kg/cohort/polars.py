@@ -143,8 +143,10 @@ def expression(node: Node) -> pl.Expr:
         case Sum(terms):
             products = (expression(of).cast(pl.UInt32) * pl.lit(times, pl.UInt32) for times, of in terms)
             return reduce(add, products, pl.lit(0, pl.UInt32))
-        case Lookup(entries, at):
-            return pl.lit(pl.Series(entries)).gather(expression(at))
+        case Lookup(entries, at, given):
+            # Beyond the list is an error in any case; below 0 it would count from the end.
+            place = expression(at).cast(pl.UInt32) if given else expression(at)
+            return pl.lit(pl.Series(entries)).gather(place)
         case Joined(parts, separator):
             # Nothing is joined with the null, which stands for no text at all.
             joined = [*map(expression, parts), pl.lit(None, pl.String)]

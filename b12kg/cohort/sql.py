@@ -42,6 +42,7 @@ class Dialect:
         row_number: the number of a row from 0, or None where rows have no order.
         finite: whether a double, given as SQL, is neither NaN nor infinite.
         matches: whether a text matches a pattern, both given as SQL.
+        error: the function that ends a query with a text.
         entry: the entry of a list of SQL values at an index from 0, given as SQL.
     """
 
@@ -54,6 +55,7 @@ class Dialect:
     row_number: str | None
     finite: Callable[[str], str]
     matches: Callable[[str, str], str]
+    error: str
     entry: Callable[[Sequence[str], str, str], str]
 
 
@@ -67,6 +69,7 @@ DUCKDB = Dialect(
     row_number="row_number() OVER () - 1",
     finite=lambda of: f"isfinite({of})",
     matches=lambda of, pattern: f"regexp_full_match({of}, {pattern})",
+    error="error",
     entry=lambda entries, at, type_: f"list_extract([{', '.join(entries)}]::{type_}[], ({at}) + 1)",
 )
 SPARK = Dialect(
@@ -79,6 +82,7 @@ SPARK = Dialect(
     row_number=None,
     finite=lambda of: f"NOT (isnan({of}) OR abs({of}) = double('Infinity'))",
     matches=lambda of, pattern: f"{of} RLIKE concat('^(?:', {pattern}, ')$')",
+    error="raise_error",
     entry=lambda entries, at, type_: f"array({', '.join(entries)})[{at}]",
 )
 
@@ -166,10 +170,16 @@ def write(node: Node, dialect: Dialect) -> str:
         case Sum(terms):
             products = [f"{times} * CAST({write(of, dialect)} AS {dialect.wide})" for times, of in terms]
             return f"({' + '.join(products) or '0'})"
-        case Lookup(entries, at):
+        case Lookup(entries, at, given):
             listed = [str(entry) if isinstance(entry, int) else text(entry, dialect) for entry in entries]
             type_ = dialect.code if isinstance(entries[0], int) else "VARCHAR"
-            return dialect.entry(listed, write(at, dialect), type_)
+            place = write(at, dialect)
+            found = dialect.entry(listed, place, type_)
+            if not given:
+                return found
+            words = text(f"a code is none of this guideline, which has 0 to {len(entries) - 1} here", dialect)
+            inside = f"{place} BETWEEN 0 AND {len(entries) - 1}"
+            return f"CASE WHEN {inside} THEN {found} WHEN {place} IS NOT NULL THEN {dialect.error}({words}) END"
         case Joined(parts, separator):
             joined = [text(separator, dialect), *(write(of, dialect) for of in parts), "NULL"]
             return f"concat_ws({', '.join(joined)})"
