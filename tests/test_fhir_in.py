@@ -662,8 +662,10 @@ def test_what_an_answer_asks_for_can_be_answered_as_it_asks(executable: Executab
         given = of_type[requirement["type"]]
         if requirement["type"] == "Observation":
             quantity = executable.content.quantities.get(name)
-            value: Json = {"valueQuantity": {"value": 9, "unit": quantity.unit, "code": quantity.unit}} if quantity else {}
-            given = given | (value or {"valueBoolean": True})
+            value: Json = {"valueBoolean": True}
+            if quantity is not None:
+                value = {"valueQuantity": {"value": 9, "unit": quantity.unit, "code": quantity.unit}}
+            given = given | value
         record, _ = read_fhir(bundle(PATIENT, given), executable.content, TODAY)
         assert name in names(record), name
         seen += 1
