@@ -178,8 +178,6 @@ class _Writer:
             "kind": "MedicationRequest" if is_medication else "ServiceRequest",
             "intent": "proposal",
         }
-        if offer.direction != "do":
-            elements["doNotPerform"] = True
         if is_medication:
             elements["productCodeableConcept"] = medication_of(guideline, offer)
             if offer.kind == REGIMEN:

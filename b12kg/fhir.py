@@ -92,7 +92,7 @@ def collected(guideline: Guideline, identifier: str, resources: Iterable[Part]) 
 def own_code(iri: str, display: str) -> Part:
     """A term of ours as a Coding: its namespace is the system."""
     name = name_of(iri)
-    return {"system": iri.removesuffix(name), "code": name, "display": display}
+    return {"system": iri.removesuffix(f"/{name}"), "code": name, "display": display}
 
 
 def matches_of(name: str, iri: str | None = None) -> tuple[Match, ...]:

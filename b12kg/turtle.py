@@ -408,6 +408,25 @@ class _Reader:
         "preparation": ("preparation",),
     }
 
+    # Units of time by which a calendar and FHIR can count; and the most days that a course has.
+    _TIMES = ("min", "h", "d", "wk", "mo", "a")
+    _MOST_DAYS = 36_500
+    _TOGETHER = (("frequency", "period", "periodUnit"), ("boundValue", "boundUnit"), ("fromDay", "toDay"))
+
+    def times(self, node: Node, values: Mapping[str, str | int | float | bool]) -> None:
+        """What a component says of times is complete, positive and in a unit of time."""
+        for keys in self._TOGETHER:
+            for key in keys if any(key in values for key in keys) else ():
+                if key not in values:
+                    self.problem(node, B12 + key, "missing", "", f"all of {', '.join(keys)}")
+                elif key.endswith("Unit") and values[key] not in self._TIMES:
+                    self.problem(node, B12 + key, "no unit of time", str(values[key]), ", ".join(self._TIMES))
+                elif not key.endswith("Unit") and not 0 < float(values[key]) <= self._MOST_DAYS:
+                    self.problem(node, B12 + key, "not such a time", str(values[key]), f"over 0, to {self._MOST_DAYS}")
+        for first, last in (("period", "periodMax"), ("fromDay", "toDay")):
+            if first in values and last in values and float(values[last]) < float(values[first]):
+                self.problem(node, B12 + last, f"less than {first}", str(values[last]), f"{values[first]} or more")
+
     def component(self, node: Node, passages: Mapping[str, Passage]) -> tuple[tuple[int, int], Component]:
         types = [self._KINDS[t] for t in self.names(node, RDF + "type") if t in self._KINDS]
         if len(types) != 1:
@@ -426,6 +445,7 @@ class _Reader:
         for key in () if not_stated else self._SAYS.get(types[0], ()):
             if key not in values:
                 self.problem(node, B12 + key, "missing", "", f"a value, as a stated {types[0]} has one")
+        self.times(node, values)
         component = Component(
             kind=types[0],
             text=None if not_stated else self.one(node, RDFS + "label"),

@@ -629,6 +629,49 @@ def test_a_page_of_several_says_so(guideline: Guideline) -> None:
     assert "next page" in entry.reason
 
 
+def test_what_an_answer_asks_for_can_be_answered_as_it_asks(executable: ExecutableGuideline) -> None:
+    answer = executable.recommend(bundle(PATIENT), as_of=TODAY)
+    asked = {
+        requirement["id"]: requirement
+        for entry in answer.to_fhir()["entry"]
+        for requirement in entry["resource"].get("dataRequirement", [])
+    }
+    seen = 0
+    for name, requirement in asked.items():
+        if requirement["type"] == "Patient":
+            continue
+        own = requirement["codeFilter"][0]["code"][0]
+        concept = {"coding": [{key: own[key] for key in ("system", "code")}]}
+        of_type: dict[str, Json] = {
+            "Condition": {**condition("x"), "code": concept},
+            "MedicationStatement": {
+                "resourceType": "MedicationStatement",
+                "id": "m",
+                "status": "active",
+                "subject": {"reference": "Patient/p"},
+                "medicationCodeableConcept": concept,
+            },
+            "Observation": {
+                "resourceType": "Observation",
+                "id": "o",
+                "status": "final",
+                "subject": {"reference": "Patient/p"},
+                "code": concept,
+            },
+        }
+        given = of_type[requirement["type"]]
+        if requirement["type"] == "Observation":
+            quantity = executable.content.quantities.get(name)
+            value: Json = {"valueBoolean": True}
+            if quantity is not None:
+                value = {"valueQuantity": {"value": 9, "unit": quantity.unit, "code": quantity.unit}}
+            given = given | value
+        record, _ = read_fhir(bundle(PATIENT, given), executable.content, TODAY)
+        assert name in names(record), name
+        seen += 1
+    assert seen > 8
+
+
 def test_an_answer_that_is_read_back_states_nothing(executable: ExecutableGuideline) -> None:
     given = bundle(PATIENT, condition(PERNICIOUS), NO_NEURO, medication("MedicationRequest", "4511", "active"))
     answer = executable.recommend(given, as_of=TODAY)

@@ -325,7 +325,7 @@ def test_what_is_proposed_is_a_draft_of_a_known_offer(
             kinds[offer.kind] += 1
             assert (resource["resourceType"] == "ServiceRequest") == (offer.kind == "Action")
             assert ("dosageInstruction" in resource) == (offer.kind == "Regimen")
-            assert resource.get("doNotPerform", False) == (offer.direction == "do-not")
+            assert "doNotPerform" not in resource  # what is not to be done is in the code: twice would be the reverse
     assert min(kinds.values()) > 10, kinds
 
 
@@ -521,11 +521,11 @@ def test_monitoring_is_timed(proposals: dict[str, list[Json]]) -> None:
         {"frequency": 1, "period": 1, "periodUnit": "a"},
     ]
     assert times("measure-serum-b12-and-total-homocysteine") == [{}]
-    assert [r["doNotPerform"] for r in proposals["withhold-folic-acid-until-b12-treated"]] == [True]
+    assert [r["code"]["text"][:6] for r in proposals["withhold-folic-acid-until-b12-treated"]] == ["Do not"]
 
 
 # Systems of FHIR itself, and ours.
-OWN = (B12, "https://example.org/", "http://terminology.hl7.org/", UCUM)
+OWN = (B12.removesuffix("/"), "https://example.org/", "http://terminology.hl7.org/", UCUM)
 
 
 def test_every_code_of_a_terminology_is_in_the_mapping(bundles: dict[str, Json], guidelines: dict[str, Json]) -> None:
@@ -545,8 +545,8 @@ def test_every_term_of_ours_is_declared(
 ) -> None:
     declared = {str(subject) for subject in guideline.graph().subjects()}
     parts = [part for made in (*bundles.values(), guidelines[guideline.id]) for part in walk(made)]
-    ours = [part for part in parts if str(part.get("system")).startswith(B12)]
-    codes = {part["system"] + part["code"] for part in ours if "code" in part}
+    ours = [part for part in parts if str(part.get("system")).startswith(B12.removesuffix("/"))]
+    codes = {f"{part['system']}/{part['code']}" for part in ours if "code" in part}
     systems = {part["system"] for part in ours if "value" in part}
     assert len(codes) > 20
     assert systems == {B12 + "recordDigest", B12 + "path", B12 + "guidelineDigest"}
@@ -569,8 +569,82 @@ def test_provenance_leads_to_each_passage_and_each_fact(
             iris = {passages[p].iri for p in behind}
             facts = {f.of if isinstance(f.entry, str) else f.entry.path for r in found.rules for f in r.because}
             assert iris | facts <= sources(provenance), (name, decision)
+            others = {passage.iri for passage in passages.values()} - iris
+            assert not others & sources(provenance), "what is behind nothing here"
             reached |= behind
     assert reached >= answers["conflict.json"].guideline.passages.keys()
+
+
+def test_what_is_said_of_the_record_is_told_by_its_weight(executable: ExecutableGuideline) -> None:
+    answer = executable.recommend(
+        {
+            "id": "urn:example:p",
+            "asOf": "2026-01-15",
+            "present": [{"of": "PerniciousAnemia", "on": "2025-01-01"}],
+            "measurements": [
+                {"of": "Hematocrit", "value": 31, "unit": "%", "on": "2026-01-10"},
+                {"of": "Hematocrit", "value": 29, "unit": "%", "on": "2025-01-10"},
+                {"of": "DistalIleumResected", "value": 900, "unit": "cm"},
+            ],
+            "outsideSource": ["Pregnancy"],
+        }
+    )
+    (outcome,) = resources(answer.to_fhir(), "OperationOutcome")
+    told = [(issue["severity"], issue["code"]) for issue in outcome["issue"]]
+    expected = [("warning", "not-supported")] * len(answer.notices) + [("warning", "value")] * len(answer.warnings)
+    expected += [("information", "informational")] * len(answer.unused)
+    assert told == expected
+    assert (len(answer.notices), len(answer.warnings), len(answer.unused) > 0) == (1, 1, True)
+    words = " ".join(issue["diagnostics"] for issue in outcome["issue"])
+    paths = [n.path for n in answer.notices] + [w.path for w in answer.warnings] + [u.path for u in answer.unused]
+    assert all(path in words for path in paths)
+
+
+def test_notes_say_alternatives_conditions_and_what_is_not_stated(
+    answers: dict[str, Recommendation], bundles: dict[str, Json]
+) -> None:
+    seen = dict.fromkeys(("alternatives", "possible", "condition", "unstated", "alone"), 0)
+    for name, answer in answers.items():
+        made, offers = bundles[name], answer.guideline.offers
+        for decision, found in answer.decisions.items():
+            words = response_of(made, decision)["note"][0]["text"]
+            for key, intro, names in (
+                ("alternatives", "May be taken instead: ", found.outcome.alternatives),
+                ("possible", "By what is unknown, perhaps also: ", found.outcome.possible_alternatives),
+            ):
+                said = intro + "; ".join(offers[o].label for o in names)
+                assert (said in words) == bool(names), (name, decision)
+                seen[key] += bool(names)
+        urls = {f"{offer.iri}|{answer.guideline.version}": offer for offer in offers.values()}
+        for resource in (*resources(made, "MedicationRequest"), *resources(made, "ServiceRequest")):
+            offer = urls[resource["instantiatesCanonical"][0]]
+            notes = " ".join(note["text"] for note in resource["note"])
+            kinds = ("precondition", "start", "until")
+            conditions = [c.text for c in offer.components if c.kind in kinds and c.text is not None]
+            unstated = [c.kind for c in offer.components if c.text is None]
+            assert all(text in notes for text in conditions)
+            assert (f"Not stated by the source: {', '.join(unstated)}." in notes) == bool(unstated)
+            assert ("The medication alone" in notes) == (offer.kind == "Preparation")
+            seen["condition"] += bool(conditions)
+            seen["unstated"] += bool(unstated)
+            seen["alone"] += offer.kind == "Preparation"
+    assert min(seen.values()) > 0, seen
+
+
+def test_a_conflict_names_the_rules_that_apply_and_no_other(
+    answers: dict[str, Recommendation], bundles: dict[str, Json]
+) -> None:
+    checked = 0
+    for name, answer in answers.items():
+        issues = [i for i in resources(bundles[name], "DetectedIssue") if i["code"]["text"].startswith("conflict")]
+        conflicts = [found for found in answer.decisions.values() if found.status == "conflict"]
+        assert len(issues) == len(conflicts)
+        for issue, found in zip(issues, conflicts, strict=True):
+            for rule in found.rules:
+                side = rule.state == "applies" and {*rule.rule.offers} & {*found.outcome.conflicting}
+                assert (f"{rule.rule.label} ({rule.rule.modality})" in issue["detail"]) == bool(side), name
+                checked += 1
+    assert checked > 10
 
 
 def test_each_proposal_leads_to_the_passages_of_its_offer(
@@ -591,6 +665,12 @@ def test_each_proposal_leads_to_the_passages_of_its_offer(
             ]
             of_rules = {guideline.passages[s.passage].iri for rule in rules for s in rule.support}
             assert of_rules & sources(provenance), "a rule that speaks for it"
+            states = {f.rule.name: f for d in answers[name].decisions.values() for f in d.rules}
+            followed = {rule.name for rule in rules if states[rule.name].state in ("applies", "unknown")}
+            behind = {p for rule in followed for p in states[rule].passages} | {*offer.passages}
+            allowed = {guideline.passages[p].iri for p in behind}
+            passages = {passage.iri for passage in guideline.passages.values()}
+            assert sources(provenance) & passages <= allowed, "only what speaks for it"
             checked += 1
     assert checked > 100
 
@@ -803,6 +883,27 @@ def test_the_plan_has_every_decision_and_rule(guideline: Guideline, guidelines: 
     assert offered > 20
 
 
+def test_arguments_limits_and_gaps_are_said(guideline: Guideline, guidelines: dict[str, Json]) -> None:
+    (plan,) = resources(guidelines[guideline.id], "PlanDefinition")
+    described = {action["id"]: action["description"] for action in plan["action"]}
+    about = [(name, argument) for name in guideline.decisions for argument in guideline.arguments_about(name)]
+    assert len(about) > 5
+    assert all(f"Argument: {argument.label}" in described[name] for name, argument in about)
+    limited = [(rule, s) for rule in guideline.rules.values() for s in rule.support if s.only_for is not None]
+    rules = {sub["id"].partition(".")[2]: sub for action in plan["action"] for sub in action["action"]}
+    assert limited
+    for rule, support in limited:
+        assert support.only_for is not None
+        words = f"{support.passage} only for {guideline.phenotypes[support.only_for].label}."
+        assert words in rules[rule.name]["description"]
+    activities = {r["url"]: r for r in resources(guidelines[guideline.id], "ActivityDefinition")}
+    gaps = {o.iri: [c.kind for c in o.components if c.text is None] for o in guideline.offers.values()}
+    assert any(gaps.values())
+    for iri, kinds in gaps.items():
+        said = f"Not stated by the source: {', '.join(kinds)}." in activities[iri]["description"]
+        assert said == bool(kinds)
+
+
 def test_overrides_and_alerts_are_said(guideline: Guideline, guidelines: dict[str, Json]) -> None:
     (plan,) = resources(guidelines[guideline.id], "PlanDefinition")
     rules = [sub for action in plan["action"] for sub in action["action"]]
@@ -825,7 +926,7 @@ def test_each_offer_is_an_activity_definition(guideline: Guideline, guidelines: 
         assert stating
         derived = {a["url"] for a in artifacts(made) if a["type"] == "derived-from"}
         assert derived == {guideline.passages[name].iri for name in stating}
-        assert made.get("doNotPerform", False) == (offer.direction == "do-not")
+        assert "doNotPerform" not in made
         timings = [part.text for part in offer.components if part.kind == "timing" and part.text is not None]
         said = sum(text in made["description"] for text in timings)
         assert said >= len(timings) or len(timings) == 1

@@ -218,7 +218,7 @@ def test_alerts_notices_and_an_earlier_start_are_said(answer: Callable[..., Reco
     made = plan(given_, START)
     assert any(note.startswith("POSSIBLE ALERT: Do not give folic acid") for note in made.notes)
     assert any(note.startswith("Outside the source: pregnancy") for note in made.notes)
-    assert any("has been given since 2026-01-02" in note for note in made.notes)
+    assert any("(started) started on 2026-01-02" in note for note in made.notes)
     assert not any("2026-01-02" in note for note in plan(given_, date(2026, 1, 2)).notes if "has been given" in note)
 
 
@@ -748,3 +748,43 @@ def test_a_plan_without_days_says_so(executable: ExecutableGuideline) -> None:
 )
 def test_an_event_in_words(last: date, times: int | None, expected: str) -> None:
     assert Event("d", "o", 1, START, last, times, "tea", ()).words == expected
+
+
+def test_the_same_record_on_another_day_keeps_its_events(executable: ExecutableGuideline) -> None:
+    record = {"id": "urn:example:p", "present": ["PerniciousAnemia"], "absent": ["NeurologicalInvolvement"]}
+    identities = set()
+    for as_of in ("2026-01-15", "2026-01-16"):
+        made = plan(executable.recommend({**record, "asOf": as_of}), date(2026, 2, 1))
+        calendar = to_ics(made).decode()
+        identities.add(tuple(line for line in calendar.splitlines() if line.startswith("UID:")))
+    assert len(identities) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('b12:periodUnit "wk" .\nex:one.duration', 'b12:periodUnit "s" .\nex:one.duration', "no unit of time"),
+        ("b12:frequency 3 ; b12:period 1.0 ;", "b12:frequency 3 ; b12:period 0.0 ;", "not such a time"),
+        ("b12:frequency 3 ; b12:period 1.0 ;", "b12:frequency 3 ;", "period: missing"),
+        ("b12:frequency 3 ; b12:period 1.0 ;", "b12:fromDay 2 ; b12:frequency 3 ; b12:period 1.0 ;", "toDay: missing"),
+        ("b12:frequency 3 ;", "b12:fromDay 5000000 ; b12:toDay 5000001 ; b12:frequency 3 ;", "not such a time"),
+        ("b12:frequency 3 ;", "b12:fromDay 5 ; b12:toDay 3 ; b12:frequency 3 ;", "less than fromDay"),
+        ("b12:boundValue 10.0 ; ", "", "boundValue: missing"),
+    ],
+)
+def test_times_that_nobody_could_plan_are_refused_with_the_guideline(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    with pytest.raises(InvalidGuideline, match=message):
+        timed(tmp_path, (old, new))
+
+
+def test_alerts_and_remarks_are_told_of(executable: ExecutableGuideline) -> None:
+    record = {"id": "p", "asOf": "2026-01-15", "present": ["PerniciousAnemia"]}
+    odd = {"measurements": [{"of": "DistalIleumResected", "value": 900, "unit": "cm"}]}
+    plain, remarked = (plan(executable.recommend(form), date(2026, 2, 1)) for form in (record, record | odd))
+    assert not any("Odd in the record" in note for note in plain.notes)
+    assert any("Odd in the record" in note for note in remarked.notes)
+    told = "this calendar does not hold"
+    unfolded = [to_ics(made).decode().replace("\r\n ", "") for made in (plain, remarked)]
+    assert [told in text for text in unfolded] == [False, True]

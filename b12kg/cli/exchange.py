@@ -116,6 +116,8 @@ def schedule(arguments: argparse.Namespace) -> int:
         from b12kg.schedule.ics import to_ics
 
         written = to_ics(made, None if arguments.previous is None else _bytes(arguments.previous))
+    if answer.imported is not None:
+        print(f"b12kg: {summary(answer.imported)}", file=sys.stderr)
     if arguments.output is None:
         sys.stdout.write(written.decode())
         return ANSWERED

@@ -157,6 +157,8 @@ def rewritten(old: Guideline, new: Guideline) -> tuple[OfferChange, ...]:
 def _parts(offer: Offer) -> dict[str, tuple[str | None, object]]:
     """Each part of what an offer says, in words and in values; several of a kind are numbered."""
     found: dict[str, tuple[str | None, object]] = {"direction": (offer.direction, None)}
+    if offer.treatment is not None:
+        found["treatment"] = (offer.treatment, offer.treatment)
     kinds = Counter[str]()
     for component in offer.components:
         kinds[component.kind] += 1

@@ -81,10 +81,10 @@ class _Writer:
     # -- naming and marking
 
     def ref(self, type_: str, *key: str) -> Part:
-        return reference_to({"resourceType": type_, "id": id_of(self.top, *key)})
+        return reference_to({"resourceType": type_, "id": id_of(self.top, type_, *key)})
 
     def resource(self, type_: str, key: Sequence[str], title: str, **elements: Any) -> Part:
-        form = {"resourceType": type_, "id": id_of(self.top, *key), **elements}
+        form = {"resourceType": type_, "id": id_of(self.top, type_, *key), **elements}
         return marked(self.guideline, form, title)
 
     def notes(self, *texts: str) -> list[Part]:
@@ -133,7 +133,7 @@ class _Writer:
             "subject": self.subject,
             "occurrenceDateTime": self.date,
             "reasonCode": [concern],
-            "note": self.notes(self.outcome(name, answer), self.guideline.preface),
+            "note": self.notes(self.outcome(name, answer), *self.behind(name, answer), self.guideline.preface),
         }
         if told:
             response["evaluationMessage"] = [*told]
@@ -166,6 +166,25 @@ class _Writer:
             behind = [f for f in answer.rules if offer in self.with_refined(f)]
             made_refs = [reference_to(request) for request in made]
             yield self.provenance((name, offer, "provenance"), made_refs, None, behind, name, offer)
+
+    def behind(self, decision: str, answer: Answer) -> Iterator[str]:
+        """The rules that apply or may, with how strongly they speak, what is ours, and the arguments, in words."""
+        words = {"applies": "Applies", "unknown": "May apply", "overridden": "Not followed"}
+        for finding in answer.rules:
+            rule = finding.rule
+            if finding.state in words:
+                yield f"{words[finding.state]}: {rule.label} ({rule.modality}): {self.labels(rule.offers)}."
+                yield from (f"Editorial: {reason}" for reason in finding.editorial)
+        for override in self.guideline.overrides:
+            applying = {f.rule.name for f in answer.rules if f.state in words}
+            if {override.preferred, override.over} <= applying:
+                yield f"{override.preferred} is followed rather than {override.over}: {override.basis}."
+        for found in answer.arguments:
+            if found.state != "excluded":
+                sides = [("for", found.for_), ("against", found.against)]
+                about = "; ".join(f"{side} {self.labels(offers)}" for side, offers in sides if offers)
+                proviso = f" ({found.argument.proviso})" if found.argument.proviso else ""
+                yield f"Argument {about}: {found.argument.label}{proviso}."
 
     def with_refined(self, finding: RuleFinding) -> set[str]:
         """The offers that a rule which applies, or may, speaks for, and those that say the same more exactly."""
@@ -208,9 +227,9 @@ class _Writer:
         if feature == JURISDICTION:
             return {"id": feature, "type": "Patient", "mustSupport": ["address.country"]}
         iri = guideline.iris_of_names()[feature]
-        own = own_code(iri, guideline.label_of(feature))
         treatments = [t for t in guideline.treatments.values() if feature in {s.concept for s in t.statuses.values()}]
         subjects = [(t.name, t.iri) for t in treatments] or [(feature, iri)]
+        own = [own_code(about, guideline.label_of(feature)) for _, about in subjects]
         codes = [coding(m) for subject in subjects for m in matches_of(*subject) if m.establishes]
         # What has no code is no diagnosis that others could look up.
         type_, path = "Condition" if codes else "Observation", "code"
@@ -218,7 +237,7 @@ class _Writer:
             type_ = "Observation"
         elif treatments:
             type_, path = "MedicationStatement", "medication"
-        return {"id": feature, "type": type_, "codeFilter": [{"path": path, "code": [own, *codes]}]}
+        return {"id": feature, "type": type_, "codeFilter": [{"path": path, "code": [*own, *codes]}]}
 
     # -- what is proposed
 
@@ -263,7 +282,6 @@ class _Writer:
             "instantiatesCanonical": [canonical(offer.iri, self.guideline)],
             "status": "draft",
             "intent": "proposal",
-            **({"doNotPerform": True} if offer.direction != "do" else {}),
             "subject": self.subject,
             "authoredOn": self.date,
             "note": self.notes(*texts, *(f"Editorial: {reason}" for reason in reasons)),

@@ -162,7 +162,7 @@ class Reader:
             system, code = (coding.get("system"), coding.get("code")) if isinstance(coding, Mapping) else (None, None)
             if not isinstance(system, str) or not isinstance(code, str):
                 continue
-            iri = f"{system}/{code}"
+            iri = f"{system.removesuffix('/')}/{code}"
             own = [Match(self.names[iri], iri, "exactMatch", system, code, code)] if iri in self.names else []
             for match in (*self.codes.of(system, code), *own):
                 known = match.iri in self.names or self.policies.events.get(match.subject) in self.guideline.concepts

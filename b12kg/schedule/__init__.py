@@ -83,7 +83,8 @@ class Plan:
 
     Args:
         record: what the record calls itself.
-        answer: digest of the answer that is planned.
+        answer: digest of the record's identifier and of what is recommended for it.
+        remarks: whether there are alerts, or remarks on the record, in the notes.
         start: the first day of treatment.
         until: the horizon: windows that open later are not listed. No treatment ends because of it.
         courses: one for each decision, in the guideline's order.
@@ -93,6 +94,7 @@ class Plan:
     guideline: Guideline
     record: str
     answer: str
+    remarks: bool
     start: date
     until: date
     courses: tuple[Course, ...]
@@ -144,11 +146,14 @@ def plan(recommendation: Recommendation, start: date, *, until: date | None = No
         after = guideline.decisions[name].comes_after
         before = None if after is None else (courses[after], recommendation.decisions[after].outcome)
         courses[name] = _Planner(guideline, name, answer.outcome, before, start, horizon).course()
-    answered = {key: value for key, value in recommendation.to_dict().items() if key != "engine"}
+    # Another date of the same record, or another engine, is no other plan.
+    named = [recommendation.record.id, guideline.id]
+    answered = [named, *([name, *answer.recommended] for name, answer in recommendation.decisions.items())]
     return Plan(
         guideline=guideline,
         record=recommendation.record.id,
         answer="sha256:" + hashlib.sha256(rfc8785.dumps(answered)).hexdigest(),
+        remarks=bool(recommendation.alerts or recommendation.notices or recommendation.warnings),
         start=start,
         until=horizon,
         courses=tuple(courses.values()),
@@ -376,7 +381,7 @@ def _how(timing: Component, rhythm: Rhythm, begin: Beginning) -> Iterator[str]:
     if rhythm.longest != rhythm.shortest:
         yield (
             f"{_sentence(timing)}: each window opens the shortest and closes the longest period after the window "
-            "before. Windows grow, since nothing says when within one it is done; plan anew from the day that it was."
+            "before. Windows grow, since nothing says when within one it is done."
         )
     if not rhythm.at_intervals:
         if rhythm.shortest != Span(1, "d"):
@@ -403,11 +408,14 @@ def _notes(recommendation: Recommendation, start: date, horizon: date) -> Iterat
             else ""
         )
         yield f"{'ALERT' if alert.certainty == 'certain' else 'POSSIBLE ALERT'}: {labels}{missing}."
+    for warning in recommendation.warnings:
+        yield f"Odd in the record: {warning}"
     for notice in recommendation.notices:
         yield f"Outside the source: {guideline.circumstances[notice.of].label}; no plan takes it into account."
     for statement in recommendation.record.statements:
         if statement.said_by is not None and statement.started_on is not None and statement.started_on != start:
             label = guideline.treatments[statement.said_by[0]].label
             yield printable(
-                f"By the record, {label} has been given since {statement.started_on}; no day is counted from then."
+                f"By the record, {label} ({statement.said_by[1]}) started on {statement.started_on}; "
+                "no day is counted from then."
             )

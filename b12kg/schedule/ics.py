@@ -2,10 +2,11 @@
 
 Owns the form and what one file says of the file before it. Which days there are is for the plan.
 
-Nothing in the file says whose plan it is: no name, no record, no fact. The calendar's own UID is made
-from the digest of the answer when the first file is written, and goes on from file to file; the UID of
-an event is made from it, the decision, the offer and the number of the event. So a file changes the one
-before it, and is to be given the one before it of the same patient: nothing in it could tell.
+Nothing in the file names whose plan it is, or the record; what is planned, and what that depends on, can tell of
+a patient all the same. The calendar's own UID is made from a digest of the record's identifier and of what is
+recommended when the first file is written, and goes on from file to file; the UID of an event is made from it, the
+decision, the offer and the number of the event. So a file changes the one before it, and is to be given the one
+before it of the same patient: nothing in it could tell.
 """
 
 from __future__ import annotations
@@ -131,11 +132,9 @@ def _entry(plan: Plan, course: Course, event: Event, identity: uuid.UUID) -> tup
 def _described(plan: Plan) -> str:
     """What holds for the calendar as a whole: what it leaves out, too."""
     label = {name: decision.label for name, decision in plan.guideline.decisions.items()}
-    left_out = [
-        f"Not scheduled, {label[course.decision]}: {plan.reason(course)}"
-        for course in plan.not_scheduled
-        if course.status != "not-applicable"
-    ]
+    left_out = [f"Not scheduled, {label[course.decision]}: {plan.reason(course)}" for course in plan.not_scheduled]
+    if plan.remarks:
+        left_out.insert(0, "There are alerts, or remarks on the record, that this calendar does not hold.")
     listed = f"Windows that open by {plan.until} are listed; no treatment ends because the listing does."
     return "\n".join(map(printable, (plan.guideline.preface, listed, *left_out, *_standing(plan))))
 

@@ -13,7 +13,7 @@ How days are counted, where the source leaves room:
   the first is due. Where the period is one day, every day counts, the first included.
 * Where a period is a range, each window opens the shortest and closes the longest period after the
   window before. Nothing says when within a window it is done, so windows grow: they hold the days on
-  which it can fall due, and a plan from the day on which it was done narrows them again.
+  which it can fall due.
 * Periods are counted from where they start, not from the date before: a month later is the same day
   of that month or its last day, so 31 January is followed by the last of February and by 31 March.
 * Hours that begin at an unknown time of a day end as many days later as they begin to fill.
@@ -75,9 +75,10 @@ def span_of(value: float, unit: str) -> Span | None:
     (Span(number=14, unit='d'), Span(number=18, unit='mo'), None, None)
     """
     months = unit in _WHOLE_MONTHS
-    exact = Decimal(str(value)) * (_WHOLE_MONTHS[unit] if months else _WHOLE_DAYS.get(unit, 1))
     if unit in PARTS_OF_A_DAY:
-        exact /= PARTS_OF_A_DAY[unit]
+        exact = Decimal(str(value)) / PARTS_OF_A_DAY[unit]
+    else:
+        exact = Decimal(str(value)) * (_WHOLE_MONTHS[unit] if months else _WHOLE_DAYS[unit])
     if exact != exact.to_integral_value():
         return None
     return Span(int(exact), "mo" if months else "d")

@@ -212,6 +212,7 @@ LISTED: dict[tuple[str, str], Change] = {
         "dro:im-1mg-every-2-3-months-lifelong.timing", "b12:periodMax", "2.0"
     ),
     ("Timing-days", "lessThanOrEquals"): change(DAYS, "b12:fromDay", "8"),
+    ("Timing-days-complete", "minInclusive"): change(DAYS, "b12:toDay", "0"),
     ("Timing-complete", "or"): change("dro:oral-1mg-daily.timing", "b12:periodUnit"),
     ("Duration-lifelong", "in"): change("dro:oral-1mg-daily.duration", "b12:lifelong", "false"),
     ("StartCondition-priorEnded", "in"): change(
