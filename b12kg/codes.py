@@ -80,7 +80,9 @@ class Policies:
 
     Args:
         precedence: claim -> its rank; of several claims of one resource the highest counts.
-        meanings: (resource type, element, code) -> the claim that it makes, and the words for it.
+        meanings: (resource type, element, system, code) -> the claim that it makes, and the words for it; the
+            system is empty for an element that is a code or a boolean.
+        changes: resource type -> element that, where it is there, leaves nothing of what the code says -> the words.
         supplies: resource type -> the classes of subjects that it is a source of.
         endings: concept -> what it says of it, now, that a resource states it as over; the reason.
         treatments: (treatment, resource type, claim) -> the status that is stated, or None; the reason.
@@ -92,7 +94,8 @@ class Policies:
     """
 
     precedence: Mapping[Claim, int]
-    meanings: Mapping[tuple[str, str, str], tuple[Claim, str]]
+    meanings: Mapping[tuple[str, str, str, str], tuple[Claim, str]]
+    changes: Mapping[str, Mapping[str, str]]
     supplies: Mapping[str, frozenset[str]]
     endings: Mapping[str, tuple[Claim, str]]
     treatments: Mapping[tuple[str, str, Claim], tuple[str | None, str]]
@@ -104,7 +107,7 @@ class Policies:
 
     def elements(self, type: str) -> list[str]:
         """The status elements of a kind of resource."""
-        return sorted({element for resource, element, _ in self.meanings if resource == type})
+        return sorted({element for resource, element, _, _ in self.meanings if resource == type})
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +204,18 @@ def read_policies(path: Path) -> Policies:
     units: dict[str, dict[str, Decimal]] = {}
     for node in nodes.of("UnitConversion"):
         units.setdefault(node.one("of"), {})[node.one("unit")] = Decimal(node.one("factor"))
+    changes: dict[str, dict[str, str]] = {}
+    for node in nodes.of("Change"):
+        changes.setdefault(node.one("resourceType"), {})[node.one("element")] = node.label
     return Policies(
         precedence={nodes.claim(node.name): int(node.one("precedence")) for node in nodes.of("Claim")},
         meanings={
-            (node.one("resourceType"), node.one("element"), code): (nodes.claim(node.one("means")), node.label)
+            (node.one("resourceType"), node.one("element"), system, code): (nodes.claim(node.one("means")), node.label)
             for node in nodes.of("Meaning")
+            for system in node.all("system") or [""]
             for code in node.all("code")
         },
+        changes=changes,
         supplies={node.one("resourceType"): frozenset(node.all("supplies")) for node in nodes.of("Source")},
         endings={node.one("of"): (nodes.claim(node.one("means")), node.label) for node in nodes.of("Ending")},
         treatments={

@@ -60,24 +60,24 @@ class ImportReport:
     stale: list[Entry] = field(default_factory=list)
     others: tuple[Entry, ...] = ()
 
-    def lists(self) -> dict[str, list[Entry]]:
-        """The lists by the names that they have in JSON, each sorted; others stand with what is ignored."""
+    def lists(self, *, others: bool = True) -> dict[str, list[Entry]]:
+        """The lists by the names that they have in JSON, each sorted; others, if wanted, stand with what is ignored."""
         found = {
             "used": self.used,
             "maySuggest": self.may_suggest,
             "conflicting": self.conflicting,
             "stale": self.stale,
-            "ignored": [*self.ignored, *self.others],
+            "ignored": [*self.ignored, *(self.others if others else ())],
         }
         return {
             name: sorted(entries, key=lambda e: (e.resource, e.of or "", e.place, e.reason))
             for name, entries in found.items()
         }
 
-    def to_dict(self) -> dict[str, JsonValue]:
-        """The report in JSON."""
+    def to_dict(self, *, others: bool = True) -> dict[str, JsonValue]:
+        """The report in JSON, without what is the same for every patient of the input where that is not wanted."""
         lists: dict[str, JsonValue] = {
-            name: [entry.to_dict() for entry in entries] for name, entries in self.lists().items()
+            name: [entry.to_dict() for entry in entries] for name, entries in self.lists(others=others).items()
         }
         return {"patient": self.patient, "mapping": self.mapping, **lists}
 

@@ -5,22 +5,25 @@ Owns spelling only. Which units a quantity accepts, and the factor of each, stan
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, localcontext
 
 # Micro is written with two code points, MICRO SIGN and GREEK SMALL LETTER MU; UCUM writes "u".
 # "mcg" is the spelling that prescribers use for "ug" since the sign was misread as "mg".
 _SPELLINGS = (("\u00b5", "u"), ("\u03bc", "u"), ("mcg", "ug"))
+# UCUM has both "l" and "L" for the litre; a letter before it can be a prefix, as in "ml", and is part of "mol".
+_LITRE = re.compile(r"(?<![A-Za-z])([a-z]?)l(?![A-Za-z])")
 
 
 def ucum(unit: str) -> str:
     """The UCUM spelling of a unit; a unit that is none comes back as it is.
 
-    >>> ucum("mcg"), ucum("\u00b5mol/L"), ucum("ng/L")
-    ('ug', 'umol/L', 'ng/L')
+    >>> ucum("mcg"), ucum("\u00b5mol/l"), ucum("pg/ml")
+    ('ug', 'umol/L', 'pg/mL')
     """
     for written, code in _SPELLINGS:
         unit = unit.replace(written, code)
-    return unit
+    return _LITRE.sub(r"\1L", unit)
 
 
 def spellings(unit: str) -> tuple[str, ...]:
@@ -32,7 +35,7 @@ def spellings(unit: str) -> tuple[str, ...]:
     if not unit:
         return ("",)
     found = [unit[0] + rest for rest in spellings(unit[1:])]
-    for written, code in _SPELLINGS:
+    for written, code in (*_SPELLINGS, ("l", "L")):
         if unit.startswith(code):
             found += [written + rest for rest in spellings(unit[len(code) :])]
     return tuple(found)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ import b12kg
 from b12kg.decide import decide
 from b12kg.expression import DataHasValue, DataSomeValuesFrom, Leaf, ObjectSomeValuesFrom, ground
 from b12kg.guideline import JURISDICTION, Guideline
+from b12kg.imported import ImportReport
 from b12kg.outcome import Ending, Filling, fillings
 from b12kg.recommend import ExecutableGuideline
 from b12kg.record import within
@@ -27,6 +30,15 @@ def executable() -> ExecutableGuideline:
 def guideline(executable: ExecutableGuideline) -> Guideline:
     """What the shipped guideline says."""
     return executable.content
+
+
+@pytest.fixture
+def reads(guideline: Guideline) -> Callable[..., tuple[dict[str, Any], ImportReport]]:
+    """What FHIR resources come to; it skips where the extra that reads FHIR is not installed."""
+    pytest.importorskip("fhir.resources")
+    from tests.fhir_resources import reading
+
+    return reading(guideline)
 
 
 def known_leaves(guideline: Guideline, filling: Filling) -> dict[Leaf, bool]:

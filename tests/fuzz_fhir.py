@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["b12kg.records"]):
     from b12kg.records.fhir import read_fhir
     from b12kg.turtle import load_guideline
 
-from tests.test_fhir_in import PATIENT, POOL, bundle
+from tests.fhir_resources import PATIENT, POOL, bundle
 
 LIMITS = ["-timeout=4", "-rss_limit_mb=500", "-max_len=40000"]
 AS_OF = date(2026, 1, 15)

@@ -184,7 +184,7 @@ def test_units_are_those_of_the_ontology() -> None:
         for node in GRAPH.subjects(RDF.type, URIRef(B12 + "UnitConversion"))
     }
     assert {row.iri: row.code for row in ROWS if row.system == UCUM} == units
-    assert len(units) == 11
+    assert len(units) == 12
 
 
 # ---- codes that others have verified, or found wrong ------------------------------------------------
@@ -309,8 +309,23 @@ def test_every_subject_has_its_policies(guideline: Guideline) -> None:
 @pytest.mark.parametrize("type_", ["Condition", "AllergyIntolerance", "Procedure", "Observation"])
 def test_every_kind_of_resource_can_be_ignored_as_an_error(type_: str) -> None:
     meanings = load_codes().policies.meanings
-    element = "verificationStatus" if ("Condition" in type_ or "Allergy" in type_) else "status"
-    assert meanings[type_, element, "entered-in-error"][0] == "erroneous"
+    coded = type_ in ("Condition", "AllergyIntolerance")
+    element = "verificationStatus" if coded else "status"
+    (claim,) = (
+        claim for (t, e, _, c), (claim, _) in meanings.items() if (t, e, c) == (type_, element, "entered-in-error")
+    )
+    assert claim == "erroneous"
+
+
+def test_a_status_that_is_a_concept_has_the_system_that_r4_names() -> None:
+    systems = {(type_, element): system for type_, element, system, _ in load_codes().policies.meanings}
+    terminology = "http://terminology.hl7.org/CodeSystem/"
+    assert {key: system.removeprefix(terminology) for key, system in systems.items() if system} == {
+        ("Condition", "clinicalStatus"): "condition-clinical",
+        ("Condition", "verificationStatus"): "condition-ver-status",
+        ("AllergyIntolerance", "clinicalStatus"): "allergyintolerance-clinical",
+        ("AllergyIntolerance", "verificationStatus"): "allergyintolerance-verification",
+    }
 
 
 def test_every_term_of_the_policies_is_defined() -> None:

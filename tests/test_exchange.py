@@ -12,7 +12,7 @@ from fhir.resources.R4B.bundle import Bundle
 
 from b12kg.cli import main
 from b12kg.resources import ONTOLOGY
-from tests.test_fhir_in import (
+from tests.fhir_resources import (
     DEFICIENCY,
     PATIENT,
     PERNICIOUS,
@@ -96,6 +96,26 @@ def test_two_patients_are_refused_and_answered_by_each(typed: Typed, file: Calla
     assert f"\n===== {name}, Patient/q =====" in out
     code, out, err = typed("recommend", name, *AS_OF, "--each", "--format", "json")
     assert [json.loads(line)["record"] for line in out.splitlines()] == ["Patient/p", "Patient/q"]
+
+
+def test_what_is_about_no_patient_is_said_once_for_all(typed: Typed, file: Callable[..., str]) -> None:
+    claims = [{"resourceType": "Claim", "id": str(number)} for number in range(5)]
+    name = file(condition(PERNICIOUS), condition(DEFICIENCY, "q", **OF_Q), *claims)
+    code, out, err = typed("import", name, *AS_OF, "--each", "--format", "json")
+    *patients, last = [json.loads(line) for line in out.splitlines()]
+    assert [one["record"]["id"] for one in patients] == ["Patient/p", "Patient/q"]
+    assert "Claim" not in json.dumps(patients)
+    assert [one["resource"] for one in last["others"]] == [f"Claim/{number}" for number in range(5)]
+    code, out, err = typed("import", name, *AS_OF, "--each")
+    assert out.count("Claim/") == 3
+    assert "Claim/0, Claim/1, Claim/2 and 2 more: no type of resource that is read" in out
+    assert out.count("0 not used.") == 2
+    code, out, err = typed("import", name, *AS_OF, "--each", "--all")
+    assert out.count("Claim/") == 5
+    for options in ([], ["--format", "json"], ["--format", "fhir"]):
+        code, out, err = typed("recommend", name, *AS_OF, "--each", *options)
+        assert (code, "Claim" in out) == (0, False)
+        assert "5 resources are about no patient who is read" in err
 
 
 def test_one_patient_that_is_wrong_stops_no_other(typed: Typed, file: Callable[..., str]) -> None:

@@ -312,8 +312,15 @@ def _recommend(arguments: argparse.Namespace) -> int:
                 append(Path(arguments.record_to), answer, at=datetime.now(UTC), with_record=arguments.with_record)
             if arguments.format == "text" and many:
                 print(f"{'' if first else chr(10)}===== {title} =====\n")
-            _write(answer, arguments.format, None if many else 2)
+            _write(answer, arguments.format, None if many else 2, others=not arguments.each)
             first = False
+        common = [len(a.imported.others) for a in answers.values() if not isinstance(a, InvalidRecord) and a.imported]
+        if arguments.each and any(common):
+            print(
+                f"b12kg: {name}: {common[0]} resources are about no patient who is read, or stand there again;"
+                " `b12kg import --each` lists them",
+                file=sys.stderr,
+            )
     return code
 
 
@@ -329,24 +336,24 @@ def _answers(
     return guideline.recommend_each(data, as_of=as_of, engine=engine)
 
 
-def _write(answer: Recommendation, format_: str, indent: int | None) -> None:
+def _write(answer: Recommendation, format_: str, indent: int | None, *, others: bool) -> None:
     """The answer in a format, with what became of each resource where that format has a place for it."""
     if format_ == "text":
         shown = terminal()
         sys.stdout.write(answer.to_text(**shown))
         if answer.imported is not None:
-            print("\n" + "\n".join(exchange.left_out(answer.imported, shown["width"])))
+            print("\n" + "\n".join(exchange.left_out(answer.imported, others, shown["width"])))
         return
     if format_ == "json":
-        form = answer.to_dict() | ({} if answer.imported is None else {"import": answer.imported.to_dict()})
-        print(json.dumps(form, ensure_ascii=False, indent=indent))
+        imported = {} if answer.imported is None else {"import": answer.imported.to_dict(others=others)}
+        print(json.dumps(answer.to_dict() | imported, ensure_ascii=False, indent=indent))
         return
     if format_ == "fhir":
         print(json.dumps(answer.to_fhir(), ensure_ascii=False, indent=indent))
     else:
         sys.stdout.write(answer.serialize(format_))
     if answer.imported is not None:
-        print(f"b12kg: {exchange.summary(answer.imported)}", file=sys.stderr)
+        print(f"b12kg: {exchange.summary(answer.imported, others)}", file=sys.stderr)
 
 
 def _validate(arguments: argparse.Namespace) -> int:

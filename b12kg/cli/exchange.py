@@ -22,7 +22,7 @@ _HEADINGS = {
     "used": "Used",
     "maySuggest": "May suggest a fact, and establishes none",
     "conflicting": "Contradict each other, so that none is used",
-    "stale": "Replaced by what is later",
+    "stale": "Replaced by what is later, or over",
     "ignored": "State nothing for the record",
 }
 # Resources named in the text form for one reason, of what is ignored.
@@ -48,6 +48,7 @@ def import_(arguments: argparse.Namespace) -> int:
             reading = read_record(data, guideline, format="fhir", as_of=as_of)
             found = {reading.record.id: reading}
     code = ANSWERED
+    others: tuple[Entry, ...] = ()
     for index, (patient, reading_or_error) in enumerate(found.items()):
         if isinstance(reading_or_error, InvalidRecord):
             print_problems(reading_or_error.problems, patient)
@@ -55,6 +56,7 @@ def import_(arguments: argparse.Namespace) -> int:
             continue
         record, imported = reading_or_error.record, reading_or_error.imported
         assert imported is not None  # noqa: S101 - the format is FHIR
+        others = imported.others
         if arguments.output is not None:
             text = json.dumps(record.to_dict(), ensure_ascii=False, indent=2) + "\n"
             try:
@@ -62,12 +64,19 @@ def import_(arguments: argparse.Namespace) -> int:
             except OSError as error:
                 raise UsageError(f"{arguments.output}: {error.strerror}; the record is not written") from error
         if arguments.format == "json":
-            form = {"record": record.to_dict(), "import": imported.to_dict()}
+            form = {"record": record.to_dict(), "import": imported.to_dict(others=not arguments.each)}
             print(json.dumps(form, ensure_ascii=False, indent=None if arguments.each else 2))
         else:
             if index:
                 print()
-            print("\n".join(report(imported, every=arguments.all, width=terminal()["width"])))
+            print("\n".join(report(imported, not arguments.each, every=arguments.all, width=terminal()["width"])))
+    if arguments.each and others:
+        if arguments.format == "json":
+            print(json.dumps({"others": [entry.to_dict() for entry in others]}, ensure_ascii=False))
+        else:
+            print("\nAbout no patient who is read, or the same again")
+            width = terminal()["width"]
+            print("\n".join(_each([*others], width) if arguments.all else _by_reason([*others], width)))
     return code
 
 
@@ -139,29 +148,29 @@ def _bytes(name: str) -> bytes:
 # ---- what became of an input ---------------------------------------------------------------------
 
 
-def summary(imported: ImportReport) -> str:
-    """What became of an input, in one line."""
-    counts = {name: len(entries) for name, entries in imported.lists().items()}
+def summary(imported: ImportReport, others: bool = True) -> str:
+    """What became of an input, in one line, with what is about no patient or without it."""
+    counts = {name: len(entries) for name, entries in imported.lists(others=others).items()}
     return (
         f"Read from FHIR: {counts['used']} used, {counts['maySuggest']} may suggest a fact, "
         f"{counts['conflicting']} contradict each other, {counts['stale']} replaced, {counts['ignored']} not used."
     )
 
 
-def report(imported: ImportReport, *, every: bool, width: int) -> Iterator[str]:
+def report(imported: ImportReport, others: bool, *, every: bool, width: int) -> Iterator[str]:
     """What became of an input in words; each ignored resource by itself only where ``every`` asks for it."""
-    yield from wrap(f"{printable(imported.patient)}. {summary(imported)}", width)
-    for name, entries in imported.lists().items():
+    yield from wrap(f"{printable(imported.patient)}. {summary(imported, others)}", width)
+    for name, entries in imported.lists(others=others).items():
         if entries:
             yield ""
             yield f"{_HEADINGS[name]}"
             yield from _by_reason(entries, width) if name == "ignored" and not every else _each(entries, width)
 
 
-def left_out(imported: ImportReport, width: int) -> Iterator[str]:
+def left_out(imported: ImportReport, others: bool, width: int) -> Iterator[str]:
     """What became of an input in short, with what bears on a fact and does not count."""
-    yield from wrap(f"{summary(imported)} `b12kg import` lists each resource with the reason.", width)
-    lists = imported.lists()
+    yield from wrap(f"{summary(imported, others)} `b12kg import` lists each resource with the reason.", width)
+    lists = imported.lists(others=False)
     for name in ("maySuggest", "conflicting", "stale"):
         if lists[name]:
             yield f"{_HEADINGS[name]}:"

@@ -19,7 +19,7 @@ from b12kg.errors import InvalidRecord, Problem
 from b12kg.guideline import Guideline
 from b12kg.imported import Entry, ImportReport
 from b12kg.record import Comparator, Measurement, Record, within
-from b12kg.records.bundle import newest_of, read_input
+from b12kg.records.bundle import Resource, When, newest_of, read_input
 from b12kg.records.json import read_document
 from b12kg.records.resource import SHOWN, Fact, Reader
 from b12kg.units import convert
@@ -52,9 +52,9 @@ def read_patients(
     return _read(data, guideline, as_of, most=_PATIENTS)
 
 
-# Bounds on what is read: an object in a resource that has to do with the guideline takes some 10 us to
-# validate (a resource has about ten), a patient some kB.
-_PATIENTS, _OBJECTS = 5_000, 80_000
+# Bounds on what is read: an object or list in a resource that has to do with the guideline takes some 10 to 25 us
+# to validate (a resource has about six), a patient some kB.
+_PATIENTS, _OBJECTS = 5_000, 140_000
 
 
 def _read(
@@ -139,12 +139,22 @@ def _placed(problem: Problem, places: Mapping[str, Fact]) -> Problem:
 
 def _without_reopened(reader: Reader, stated: list[Fact]) -> list[Fact]:
     """The facts but those of which a later event leaves open whether they still hold."""
-    kept = []
+    kept: list[Fact] = []
+    # One that is certainly before another of its kind reopens no more than that does, nor one of the same date.
+    by_date: dict[str, dict[When | None, tuple[str, Resource, When | None]]] = {}
+    for one in sorted(reader.events, key=lambda event: event[1].name):
+        by_date.setdefault(one[0], {}).setdefault(one[2], one)
+    events = [
+        one
+        for found in by_date.values()
+        for one, may_be in zip(found.values(), newest_of([*found]), strict=True)
+        if may_be
+    ]
     for fact in stated:
         event = next(
             (
                 (name, resource)
-                for name, resource, when in sorted(reader.events, key=lambda event: event[1].name)
+                for name, resource, when in events
                 if fact.of in _with_kinds(reader.guideline, reader.policies.events[name])
                 and not (when is not None and fact.when is not None and fact.when.after(when))
             ),
@@ -184,13 +194,14 @@ def _without_contradictions(reader: Reader, stated: list[Fact]) -> list[Fact]:
         against = [fact for kind in _with_kinds(guideline, of) for fact in present.get(kind, [])]
         over = [fact for fact in facts if fact.over and against]
         firm = [fact for fact in facts if not fact.over and against]
+        present_by, absent_by = _named(against), _named(firm)
         for fact in over:
-            _list(reader.report.stale, fact, f"{fact.reason}; it is stated as present by {_named(against)}")
+            _list(reader.report.stale, fact, f"{fact.reason}; it is stated as present by {present_by}")
         for fact in firm:
-            _list(reader.report.conflicting, fact, f"{fact.reason}; it is stated as present by {_named(against)}")
+            _list(reader.report.conflicting, fact, f"{fact.reason}; it is stated as present by {present_by}")
         for fact in against if firm else ():
             if id(fact) not in dropped:
-                _list(reader.report.conflicting, fact, f"{fact.reason}; {of} is stated as absent by {_named(firm)}")
+                _list(reader.report.conflicting, fact, f"{fact.reason}; {of} is stated as absent by {absent_by}")
         dropped |= {id(fact) for fact in (*over, *firm, *(against if firm else ()))}
     return [fact for fact in stated if id(fact) not in dropped]
 

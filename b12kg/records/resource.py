@@ -24,11 +24,17 @@ from b12kg.records.bundle import Input, Resource, When, read_date
 from b12kg.records.json import exact
 from b12kg.units import convert, ucum
 
-# Where a kind of resource says when what it states held; the first that is there counts.
+# Where a kind of resource says when what it states held; the first that is there counts. With two dots, the
+# time from the one to the other; where one is missing, that end is open.
 _DATES = {
     "Condition": ("onsetDateTime", "onsetPeriod.start", "recordedDate"),
-    "Procedure": ("performedDateTime", "performedPeriod.end", "performedPeriod.start"),
-    "Observation": ("effectiveDateTime", "effectiveInstant", "effectivePeriod.end", "effectivePeriod.start", "issued"),
+    "Procedure": ("performedDateTime", "performedPeriod.end", "performedPeriod.start.."),
+    "Observation": (
+        "effectiveDateTime",
+        "effectiveInstant",
+        "effectivePeriod.start..effectivePeriod.end",
+        "..issued",
+    ),
     "MedicationRequest": ("authoredOn",),
     "MedicationAdministration": ("effectiveDateTime", "effectivePeriod.start"),
     "MedicationStatement": ("effectiveDateTime", "effectivePeriod.start", "dateAsserted"),
@@ -36,9 +42,11 @@ _DATES = {
 }
 # Where it says when that was over; a Condition says so by any element of this beginning.
 _ENDS = {
-    "Condition": ("abatementDateTime", "abatementPeriod.end", "abatementPeriod.start"),
+    "Condition": ("abatementDateTime", "abatementPeriod.end", "abatementPeriod.start.."),
     "MedicationStatement": ("effectivePeriod.end",),
 }
+# What is refuted was so when it was recorded, or later.
+_REFUTED = ("recordedDate..",)
 _ABATEMENT = "abatement"
 # Nobody's data, and short: such a unit may be shown in a message.
 _UNIT = re.compile(r"[A-Za-z0-9%/*.^\[\]{}_\u00b5\u03bc-]{1,20}\Z")
@@ -83,6 +91,7 @@ class Reader:
         self.events: list[tuple[str, Resource, When | None]] = []
         self.names = {iri: name for name, iri in guideline.iris_of_names().items()}
         self.problems: list[Problem] = []
+        self.validated: set[str] = set()  # the places of the medications
         self.to_read: list[tuple[Resource, list[tuple[str, list[Match]]]]] = []
 
     def look(self, most: int) -> int:
@@ -99,8 +108,16 @@ class Reader:
                 if found > most:
                     break
             else:
-                self.list(self.report.ignored, resource, None, "no code of it has to do with the guideline")
+                self.list(self.report.ignored, resource, None, self.unrelated(resource))
         return found
+
+    def unrelated(self, resource: Resource) -> str:
+        """Why a resource has no code that has to do with the guideline."""
+        if "medicationReference" in resource.body and self.medication(resource) is None:
+            return "the medicine that it refers to is not in the input, or it is unclear which is meant"
+        if not any("coding" in concept for concept in self.concepts(resource)):
+            return "it has no code; texts are not read"
+        return "no code of it has to do with the guideline"
 
     def read(self) -> list[Problem]:
         """Read what was found; returns what is wrong with any, as far as that is shown."""
@@ -108,6 +125,10 @@ class Reader:
             if len(self.problems) >= SHOWN:
                 break
             problems = [*_violations(resource)]
+            medication = self.medication(resource)
+            if medication is not None and medication.place not in self.validated:
+                self.validated.add(medication.place)
+                problems += _violations(medication)
             self.problems += problems
             if problems:
                 continue
@@ -123,7 +144,7 @@ class Reader:
 
     def patient(self, resource: Resource) -> None:
         """Circumstances that are an age, from the date of birth."""
-        born = read_date(resource.body.get("birthDate"))
+        born = self.date(resource, ("birthDate",))
         self.list(self.report.used, resource, None, "who the record is about")
         for name, years in self.policies.ages.items():
             if born is None or born.first > self.as_of or name not in self.guideline.circumstances:
@@ -137,26 +158,32 @@ class Reader:
 
     def parts(self, resource: Resource) -> Iterator[tuple[str, list[Match]]]:
         """The parts of a resource that have a code of their own, each with what its code has to do with."""
+        for index, concept in enumerate(self.concepts(resource)):
+            yield f"component[{index - 1}]" if index else "", self.matches(concept)
+
+    def concepts(self, resource: Resource) -> Iterator[Mapping[str, Any]]:
+        """The CodeableConcepts that say what a resource is about, then those of its components; empty where none."""
         body = resource.body
         if resource.type.startswith("Medication"):
-            yield "", self.matches(self.medicine(resource))
-            return
-        yield "", self.matches(body.get("code"))
+            medication = self.medication(resource)
+            code = body.get("medicationCodeableConcept") if medication is None else medication.body.get("code")
+        else:
+            code = body.get("code")
         components = body.get("component", ()) if resource.type == "Observation" else ()
-        for index, component in enumerate(components if isinstance(components, list) else ()):
-            if isinstance(component, Mapping):
-                yield f"component[{index}]", self.matches(component.get("code"))
+        parts = [part.get("code") for part in components if isinstance(part, Mapping)]
+        for concept in (code, *parts):
+            yield concept if isinstance(concept, Mapping) else {}
 
-    def medicine(self, resource: Resource) -> object:
-        """The code of the medicine, which stands in the resource or in one that it refers to."""
+    def medication(self, resource: Resource) -> Resource | None:
+        """The Medication that a resource refers to, where it is in the input and the only one that may be meant."""
         if "medicationReference" not in resource.body:
-            return resource.body.get("medicationCodeableConcept")
+            return None
         found = self.input.find(resource, resource.body["medicationReference"])
-        return found.body.get("code") if found is not None and found.type == "Medication" else None
+        return found[0] if len(found) == 1 and found[0].type == "Medication" else None
 
-    def matches(self, concept: object) -> list[Match]:
+    def matches(self, concept: Mapping[str, Any]) -> list[Match]:
         """What the codings of a CodeableConcept have to do with, each subject once, by its strongest relation."""
-        codings = concept.get("coding") if isinstance(concept, Mapping) else None
+        codings = concept.get("coding")
         best: dict[str, Match] = {}
         for coding in codings if isinstance(codings, list) else ():
             system, code = (coding.get("system"), coding.get("code")) if isinstance(coding, Mapping) else (None, None)
@@ -174,59 +201,91 @@ class Reader:
     def resource(self, resource: Resource, parts: list[tuple[str, list[Match]]]) -> None:
         """What a valid resource comes to."""
         claim, words = self.claim(resource)
-        when = self.date(resource, _DATES[resource.type])
-        if claim != "erroneous":
-            for element in ("modifierExtension", "implicitRules"):
-                if element in resource.body:
-                    claim, words = "silent", f"its {element} can change what it says, and is not understood"
-            if when is not None and when.first > self.as_of:
+        paths = _DATES[resource.type]
+        if claim == "ended":
+            paths = _ENDS.get(resource.type, ())
+        elif claim == "excluded":
+            paths = _REFUTED
+        when = self.date(resource, paths)
+        if claim != "erroneous" and when is not None:
+            if when.first > self.as_of:
                 claim, words = "silent", "later than the date of the record"
+            elif when.first == date.min and when.last > self.as_of:
+                claim, words = "silent", "it may be later than the date of the record"
         for element, matches in parts:
+            changing = "modifierExtension" if element and "modifierExtension" in self.part(resource, element) else None
             for match in matches:
-                self.match(resource, element, match, claim, words, when)
+                if changing and claim != "erroneous":
+                    self.match(resource, element, match, "silent", _changed(changing), when)
+                else:
+                    self.match(resource, element, match, claim, words, when)
 
     def claim(self, resource: Resource) -> tuple[Claim, str]:
         """What its status elements make of it, and the words for it."""
         made: list[tuple[Claim, str]] = [("holds", "")]
-        bodies = [(resource.type, resource.body)]
-        if resource.type.startswith("Medication") and "medicationReference" in resource.body:
-            medication = self.input.find(resource, resource.body["medicationReference"])
-            bodies += [("Medication", medication.body)] if medication is not None else []
-        for type_, body in bodies:
-            for element in self.policies.elements(type_):
-                if element in body:
-                    codes = _codes_of(body[element])
-                    known = [
-                        self.policies.meanings[key]
-                        for c in codes
-                        if (key := (type_, element, c)) in self.policies.meanings
-                    ]
-                    if not known:
-                        accepted = sorted(c for t, e, c in self.policies.meanings if (t, e) == (type_, element))
-                        problem = Problem(resource.at(element), "no code of it that R4 has", "", ", ".join(accepted))
-                        self.problems.append(problem)
-                    made += known
+        changed: list[str] = []
+        medication = self.medication(resource)
+        for part in (resource, *((medication,) if medication is not None else ())):
+            for element in self.policies.elements(part.type):
+                if element in part.body:
+                    made += self.meanings(part, element)
+                elif f"_{element}" in part.body:
+                    made.append(("silent", f"its {element} is withheld"))
+            changes = self.policies.changes.get(part.type, {})
+            changed += [_changed(element) for element in ("modifierExtension", "implicitRules") if element in part.body]
+            changed += [words for element, words in changes.items() if element in part.body]
         claim, words = max(made, key=lambda pair: self.policies.precedence[pair[0]])
+        if changed and claim != "erroneous":
+            return "silent", changed[0]
         if claim not in ("holds", "ended"):
             return claim, words
         end = self.date(resource, _ENDS.get(resource.type, ()))
-        if end is not None and end.first > self.as_of:
-            return "holds", words
         abated = resource.type == "Condition" and any(key.startswith(_ABATEMENT) for key in resource.body)
-        return ("ended", "stated to have ended") if claim == "holds" and (end or abated) else (claim, words)
+        if end is None or end.last <= self.as_of:
+            return ("ended", "stated to have ended") if claim == "holds" and (end or abated) else (claim, words)
+        if end.first <= self.as_of:
+            return "uncertain", "the date on which it ended leaves open whether it had"
+        if claim == "holds" or abated:  # an abatement is what was seen; the end of a use can be one that was planned
+            return "holds", words
+        return "silent", f"{words}, and its end is later than the date of the record"
+
+    def meanings(self, resource: Resource, element: str) -> list[tuple[Claim, str]]:
+        """What the codes of one status element make of a resource; codes of other systems say nothing of it."""
+        known = [
+            self.policies.meanings[key]
+            for system, code in _codes_of(resource.body[element])
+            if (key := (resource.type, element, system, code)) in self.policies.meanings
+        ]
+        if not known:
+            accepted = sorted({c for t, e, _, c in self.policies.meanings if (t, e) == (resource.type, element)})
+            message = "no code of it that R4 has, in the system that R4 names"
+            self.problems.append(Problem(resource.at(element), message, "", ", ".join(accepted)))
+        return known
 
     def date(self, resource: Resource, paths: Iterable[str]) -> When | None:
         """The first of some dates that is there; one that is no date is a problem."""
         for path in paths:
-            element, _, inner = path.partition(".")
-            found = resource.body.get(element)
-            found = found.get(inner) if inner and isinstance(found, Mapping) else found
-            if found is not None:
-                when = read_date(found)
-                if when is None:
-                    self.problems.append(Problem(resource.at(path), "no date of FHIR", accepted="such as 2024-05-31"))
-                return when
+            start, dots, end = path.partition("..")
+            first, last = (self.one_date(resource, name) for name in (start, end))
+            if not dots:
+                if first is not None:
+                    return first
+            elif first is not None or last is not None:
+                when = When(date.min if first is None else first.first, date.max if last is None else last.last)
+                if when.first <= when.last:
+                    return when
+                self.problems.append(Problem(resource.at(end), "before its start", accepted="the start or later"))
         return None
+
+    def one_date(self, resource: Resource, path: str) -> When | None:
+        """The date at a place, if there is one."""
+        element, _, inner = path.partition(".")
+        found = resource.body.get(element)
+        found = found.get(inner) if inner and isinstance(found, Mapping) else found
+        when = read_date(found)
+        if found is not None and when is None:
+            self.problems.append(Problem(resource.at(path), "no date of FHIR", accepted="such as 2024-05-31"))
+        return when
 
     # -- one code of a resource
 
@@ -241,7 +300,10 @@ class Reader:
         said += " (editorial)" if match.editorial else ""
         allergy = policies.allergies.get(of) if resource.type == "AllergyIntolerance" else None
         kind = self.kind(of)
-        if resource.type == "AllergyIntolerance" and kind == "Treatment" and allergy is not None:
+        if resource.type == "AllergyIntolerance" and kind == "Treatment":
+            if allergy is None:
+                self.list(ignored, resource, of, f"{said}; no policy says what an allergy to it is")
+                return
             of, kind = allergy, "OutsideSourceConcept"
         elif match.establishes and kind not in policies.supplies[resource.type]:
             self.list(ignored, resource, of, f"{said}; nothing of this kind is taken from a {resource.type}")
@@ -258,6 +320,8 @@ class Reader:
                 self.list(ignored, resource, of, reason)
             else:
                 self.state(resource, "treatments", of, {"status": status}, f"{said}; {reason}", when)
+        elif kind == "Event" and claim == "excluded":
+            self.list(ignored, resource, of, words)
         elif kind == "Event":
             self.events.append((of, resource, when))
         else:
@@ -320,6 +384,10 @@ class Reader:
         else:
             if unit not in quantity.factors:
                 value, unit = convert(value, factors[unit]), quantity.unit
+            if not exact(value):
+                message = f"in {unit} it has more digits than JSON carries exactly"
+                self.problems.append(Problem(place, message, "", "at most 15 digits; or a value in " + unit))
+                return
             entry = {"value": value, "unit": unit} | ({"comparator": comparator} if comparator else {})
             self.state(resource, "measurements", of, entry, said, when)
 
@@ -368,17 +436,23 @@ class Reader:
         self.facts.append(Fact(resource, key, of, form, reason, when, over))
 
 
-def _codes_of(element: object) -> list[str]:
-    """The codes of a status element: of a CodeableConcept, a code or a boolean."""
+def _codes_of(element: object) -> list[tuple[str, str]]:
+    """The codes of a status element with their systems: of a CodeableConcept; of a code or a boolean without one."""
     if isinstance(element, bool):
-        return ["true" if element else "false"]
+        return [("", "true" if element else "false")]
     if isinstance(element, str):
-        return [element]
+        return [("", element)]
     codings = element.get("coding") if isinstance(element, Mapping) else None
-    found = (
-        [coding.get("code") for coding in codings if isinstance(coding, Mapping)] if isinstance(codings, list) else []
-    )
-    return [code for code in found if isinstance(code, str)]
+    pairs = [
+        (coding.get("system"), coding.get("code"))
+        for coding in (codings if isinstance(codings, list) else ())
+        if isinstance(coding, Mapping)
+    ]
+    return [(system, code) for system, code in pairs if isinstance(system, str) and isinstance(code, str)]
+
+
+def _changed(element: str) -> str:
+    return f"its {element} can change what it says, and is not understood"
 
 
 def _objects(body: object) -> int:
@@ -413,16 +487,22 @@ def _shaped(resource: Resource) -> bool:
 
 def _violations(resource: Resource) -> Iterator[Problem]:
     """What is not valid in R4; the values themselves stay out of the messages."""
+    model = _model(resource.type)
     from pydantic import ValidationError
 
     try:
-        _model(resource.type).model_validate(resource.body)
-    except ValidationError as error:
-        for problem in error.errors(include_url=False, include_context=False, include_input=False)[:SHOWN]:
-            path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-            yield Problem(resource.at(path[:80].strip(".")), f"not valid in FHIR R4: {problem['type']}")
+        try:
+            model.model_validate(resource.body)
+        except ValidationError as error:
+            for problem in error.errors(include_url=False, include_context=False, include_input=False)[:SHOWN]:
+                path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+                yield Problem(resource.at(path[:80].strip(".")), f"not valid in FHIR R4: {problem['type']}")
     except RecursionError:
         yield Problem(resource.at(), "nested too deeply", accepted="a resource of FHIR R4")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # The library trips over some forms that are not valid: a type of resource that it does not know, half
+        # a character in a key, a primitive's extension that is no object.
+        yield Problem(resource.at(), f"not valid in FHIR R4: {type(error).__name__}")
 
 
 @cache
