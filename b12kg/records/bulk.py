@@ -107,6 +107,10 @@ def read_bulk(
         raise UsageError(f"{folder}: no export that DuckDB reads: {error}") from error
     if connection.execute("SELECT 1 FROM lines WHERE type IS NULL LIMIT 1").fetchall():
         _refuse_lines(files, codes)
+    servers = connection.execute("SELECT DISTINCT server FROM lines WHERE server <> '' ORDER BY server").fetchall()
+    if len(servers) > 1:
+        found = ", ".join(server for (server,) in servers[:3])
+        raise InvalidRecord([Problem(str(folder), "it refers to several servers", found, "an export of one server")])
     _take_forms(connection, _Forms(guideline, codes, as_of))
     connection.execute(_SETTLED)
     _read_singly(connection, files, guideline, as_of)
@@ -136,7 +140,7 @@ _MACROS = r"""
         THEN CASE WHEN regexp_full_match(id, '[A-Za-z0-9.-]{1,64}') THEN 'Patient/' || id ELSE 'Patient' END
         WHEN regexp_full_match(about, 'Patient/[A-Za-z0-9.-]{1,64}|#.*|urn:(?:uuid|oid):[0-9A-Za-z.-]{1,64}') THEN about
         ELSE nullif(regexp_extract(about,
-            '(?:^|/)(Patient/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1), '') END;
+            '^(?:https?://[^?#]+/)?(Patient/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1), '') END;
 """
 
 # What a line is about, by columns, which is faster than by its text.
@@ -153,7 +157,9 @@ _LINES = r"""
         CASE WHEN is_read THEN hash(type, id) END AS name,
         CASE WHEN is_read THEN patient_of(type, id, about) END AS patient,
         CASE WHEN type = 'Patient' THEN born END AS born,
-        CASE WHEN type = 'Patient' THEN filename END AS file
+        CASE WHEN type = 'Patient' THEN filename END AS file,
+        CASE WHEN is_read AND starts_with(about, 'http')
+            THEN regexp_extract(about, '^(.*)/[A-Z][A-Za-z]{1,63}/[^/]+(?:/_history/[^/]+)?$', 1) END AS server
     FROM parts
 """
 _TEXTS = r"""
@@ -246,7 +252,7 @@ _STATING = r"""
         FROM texts WHERE type = 'Medication' AND mentions
     ), asked AS (
         SELECT *, regexp_extract(json_extract_string(text, '$.medicationReference.reference'),
-            '(?:^|/)Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1) AS medicine_id,
+            '^(?:https?://[^?#]+/)?Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1) AS medicine_id,
             CASE WHEN medicine_id <> '' THEN hash('Medication', medicine_id) END AS medicine
         FROM texts WHERE patient IS NOT NULL
     )
@@ -390,7 +396,7 @@ def _stands_for_itself(found: Input, form: str) -> bool:
     ((resource,),) = found.patients.values()
     with_medicine = "\n" in form
     medicine = found.find(resource, resource.body.get("medicationReference"))
-    return "contained" not in resource.body and (medicine is not None) == with_medicine
+    return "contained" not in resource.body and bool(medicine) == with_medicine
 
 
 def number_of(measurement: Measurement, guideline: Guideline) -> float | None:
