@@ -348,7 +348,7 @@ LINE = "clin:" + BODY.splitlines()[0]
 @pytest.mark.parametrize(
     ("text", "place"),
     [
-        (f"{HEAD}\n{LINE.replace('skos:exactMatch', 'skos:closeMatch')}", "predicate_id"),
+        (f"{HEAD}\n{LINE.replace('skos:relatedMatch', 'skos:closeMatch')}", "predicate_id"),
         (f"{HEAD}\n{LINE.replace('clin:', 'clinical:')}", "subject_id"),
         (f"{HEAD.replace('subject_label', 'subject')}\n{LINE}", "not these columns"),
     ],

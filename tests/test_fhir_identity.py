@@ -143,7 +143,7 @@ def test_what_stands_there_again_is_listed(guideline: Guideline) -> None:
 def test_a_patient_within_a_resource_is_known_by_that_one_only(guideline: Guideline) -> None:
     child = {"resourceType": "Patient", "id": "in", "birthDate": "2020-01-01"}
     one = about("#in", contained=[child])
-    assert patients(guideline, entry(one)) == {"Patient/in": {"PerniciousAnemia": True, "Child": "outside"}}
+    assert patients(guideline, entry(one)) == {"Condition/c#in": {"PerniciousAnemia": True, "Child": "outside"}}
     two = about("#in", DEFICIENCY, "d", contained=[child])
     assert patients(guideline, entry(one), entry(two)) == {
         "Condition/c#in": {"PerniciousAnemia": True, "Child": "outside"},

@@ -318,10 +318,12 @@ def _key(patient: Resource) -> str:
 
 
 def _shown(key: str, resources: list[Resource]) -> str:
-    """What a patient is called in a report: type and id, where they are known."""
+    """What a patient is called in a report: type and id, where they are known and no others'."""
     known = next((resource.name for resource in resources if resource.type == "Patient"), "Patient")
     parts = _REFERENCE.match(key)
-    return known if "/" in known else key if parts is None else parts[2]
+    if "/" in known and "#" not in key:
+        return known
+    return key if parts is None else parts[2]
 
 
 def _patient(found: Input, resource: Resource) -> tuple[str | None, Resource | None]:
