@@ -32,8 +32,8 @@ _HELD = {
     "Observation": (
         "effective.ofType(dateTime)",
         "effective.ofType(instant)",
-        "effective.ofType(Period).end",
         "effective.ofType(Period).start",
+        "effective.ofType(Period).end",
         "issued",
     ),
     "MedicationRequest": ("authoredOn",),
@@ -42,6 +42,7 @@ _HELD = {
     "AllergyIntolerance": ("onset.ofType(dateTime)", "onset.ofType(Period).start", "recordedDate"),
 }
 _OVER = {"Condition": "abatement", "MedicationStatement": "effective.ofType(Period).end"}
+_REFUTED = ("recordedDate",)
 _VALUE = "value.ofType(Quantity)"
 
 
@@ -49,8 +50,8 @@ def views(guideline: Guideline, codes: Codes | None = None) -> list[Json]:
     """Every view, sorted by name, as JSON: resources that any runner of SQL-on-FHIR v2 takes.
 
     Columns are ``patient`` and ``resource`` (keys), ``held`` (one column for each element that may say when, in the
-    order in which the reader takes the first that is there) and, of a quantity, ``value``, ``unit`` and
-    ``comparator``. The name of a view is the subject, the kind of resource, and what a row states.
+    order in which the reader takes the first that is there, a period as a whole) and, of a quantity, ``value``,
+    ``unit`` and ``comparator``. The name of a view is the subject, the kind of resource, and what a row states.
 
     >>> import b12kg
     >>> [view["name"] for view in views(b12kg.load().content) if view["resource"] == "MedicationRequest"][-1]
@@ -125,14 +126,15 @@ def _view(
         _column("patient", f"{who}.getReferenceKey(Patient)", "string"),
         _column("resource", "getResourceKey()", "string"),
     ]
-    for number, path in enumerate(_HELD[type_], 1):
+    for number, path in enumerate(_REFUTED if claim == "excluded" else _HELD[type_], 1):
         columns.append(
             _column(
                 f"held_{number}", path, "instant" if path in ("issued", "effective.ofType(instant)") else "dateTime"
             )
         )
     where = [_coded(codes, type_, matches), *_claimed(codes, type_, claim)]
-    where += [f"{element}.empty()" for element in ("modifierExtension", "implicitRules")]
+    changes = ("modifierExtension", "implicitRules", *sorted(codes.policies.changes.get(type_, ())))
+    where += [f"{element}.empty()" for element in changes]
     if type_ in _OVER and claim == "holds":
         where.append(f"{_OVER[type_]}.empty()")
     if states == "value":
@@ -185,22 +187,27 @@ def _claimed(codes: Codes, type_: str, claim: Claim) -> Iterator[str]:
     policies = codes.policies
     makers = []
     for element in policies.elements(type_):
-        claims = {code: made for (t, e, code), (made, _) in policies.meanings.items() if (t, e) == (type_, element)}
+        claims = {
+            (system, code): made
+            for (t, e, system, code), (made, _) in policies.meanings.items()
+            if (t, e) == (type_, element)
+        }
         rank = policies.precedence[claim]
-        weaker = sorted(code for code, made in claims.items() if policies.precedence[made] <= rank)
+        weaker = sorted(key for key, made in claims.items() if policies.precedence[made] <= rank)
         stronger = sorted(claims.keys() - {*weaker})
         yield f"{element}.empty() or {_is_one_of(element, weaker)}"
         if element in _CONCEPTS and stronger:  # which can have several codings
             yield f"{_is_one_of(element, stronger)}.not()"
-        makers += [_is_one_of(element, [code]) for code, made in sorted(claims.items()) if made == claim]
+        makers += [_is_one_of(element, [key]) for key, made in sorted(claims.items()) if made == claim]
     if claim != "holds":  # which is made by whatever makes no other
         yield " or ".join(makers)
 
 
-def _is_one_of(element: str, codes: Iterable[str]) -> str:
+def _is_one_of(element: str, codes: Iterable[tuple[str, str]]) -> str:
     if element in _CONCEPTS:
-        return f"{element}.coding.where({' or '.join(f'code = {_text(code)}' for code in codes)}).exists()"
-    values = codes if element in _BOOLEANS else map(_text, codes)
+        each = " or ".join(f"(system = {_text(system)} and code = {_text(code)})" for system, code in codes)
+        return f"{element}.coding.where({each}).exists()"
+    values = [code if element in _BOOLEANS else _text(code) for _, code in codes]
     return "(" + " or ".join(f"{element} = {value}" for value in values) + ")"
 
 

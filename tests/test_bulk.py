@@ -27,7 +27,7 @@ pytest.importorskip("duckdb")
 
 from b12kg.records import bulk
 from b12kg.records.bulk import Export, columns, number_of, read_bulk
-from tests.test_fhir_in import (
+from tests.fhir_resources import (
     BARIATRIC,
     DEFICIENCY,
     OWN,
@@ -334,6 +334,15 @@ def test_a_line_that_may_be_about_anybody_is_refused(
     assert refused.value.problems[0].path.startswith(place)
 
 
+def test_an_export_that_refers_to_two_servers_is_refused(guideline: Guideline, tmp_path: Path) -> None:
+    a, b = ({"reference": f"https://{server}.example/r4/Patient/p"} for server in "ab")
+    written(tmp_path, person(), condition(DEFICIENCY, subject=a))
+    assert together(read_bulk(tmp_path, guideline, TODAY))["Patient/p"] == ({"VitaminB12Deficiency": True}, set())
+    (tmp_path / "More.ndjson").write_text(json.dumps(condition(PERNICIOUS, "other", subject=b)))
+    with pytest.raises(InvalidRecord, match="several servers .found: https://a.example/r4, https://b.example/r4"):
+        read_bulk(tmp_path, guideline, TODAY)
+
+
 def test_a_name_that_stands_there_twice(guideline: Guideline, tmp_path: Path) -> None:
     lines = written(
         tmp_path,
@@ -347,7 +356,11 @@ def test_a_name_that_stands_there_twice(guideline: Guideline, tmp_path: Path) ->
         person("r", birthDate="1970-01-01"),
     )
     found = together(read_bulk(tmp_path, guideline, TODAY))
-    assert found["Patient/p"] == found["Patient/r"] == ("another resource of this id or fullUrl differs from it",)
+    assert (
+        found["Patient/p"]
+        == found["Patient/r"]
+        == ("another resource of the same id or fullUrl, or of neither, differs from it",)
+    )
     assert found["Patient/q"] == ({"PerniciousAnemia": True, "VitaminB12Deficiency": True}, set())
     expected = singly([line for line in lines if '"q' in line], guideline)
     assert found["Patient/q"] == expected["Patient/q"]
@@ -448,7 +461,7 @@ UNITS = {
 }
 VALUES = mostly([34, 35, 36.0, 34.99999999999999, 0.35, 10, 9.9999999999999], [20, 0, -1, 1e22, None])
 STATUSES = {
-    type_: sorted({code for t, element, code in load_codes().policies.meanings if (t, element) == (type_, "status")})
+    type_: sorted({code for t, element, _, code in load_codes().policies.meanings if (t, element) == (type_, "status")})
     for type_ in TYPES
 }
 ODDITIES = [

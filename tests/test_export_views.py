@@ -14,7 +14,7 @@ from b12kg.codes import load_codes
 from b12kg.export_views import views
 from b12kg.guideline import Guideline
 from b12kg.records.fhir import read_fhir
-from tests.test_fhir_in import (
+from tests.fhir_resources import (
     DEFICIENCY,
     OWN,
     PATIENT,

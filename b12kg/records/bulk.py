@@ -252,7 +252,8 @@ _STATING = r"""
         FROM texts WHERE type = 'Medication' AND mentions
     ), asked AS (
         SELECT *, regexp_extract(json_extract_string(text, '$.medicationReference.reference'),
-            '^(?:https?://[^?#]+/)?Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1) AS medicine_id,
+            '^(?:https?://[^?#]+/)?Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1)
+            AS medicine_id,
             CASE WHEN medicine_id <> '' THEN hash('Medication', medicine_id) END AS medicine
         FROM texts WHERE patient IS NOT NULL
     )
