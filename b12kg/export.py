@@ -91,7 +91,7 @@ def write_owl(guideline: Guideline, folder: Path) -> tuple[Path, ...]:
     """
     graph = owl_graph(guideline)
     written = (folder / f"{guideline.id}.owl", folder / f"{guideline.id}.ttl")
-    for path, write in zip(written, (_rdf_xml, _turtle), strict=True):
+    for path, write in zip(written, (rdf_xml, _turtle), strict=True):
         path.write_bytes(write(graph))
     return written
 
@@ -123,8 +123,11 @@ def _in_order(graph: Graph) -> list[Node]:
     return sorted(set(graph.subjects()), key=place)
 
 
-def _rdf_xml(graph: Graph) -> bytes:
-    """By pyoxigraph, which keeps the order that it is given: rdflib's follows the seed of the hash."""
+def rdf_xml(graph: Graph) -> bytes:
+    """The graph as RDF/XML, declarations before their uses; the same graph gives the same bytes.
+
+    By pyoxigraph, which keeps the order that it is given: rdflib's follows the seed of the hash.
+    """
     from pyoxigraph import RdfFormat, parse, serialize
 
     places = {subject.n3(): place for place, subject in enumerate(_in_order(graph))}

@@ -1,4 +1,4 @@
-"""A log of recommendations in a folder: lines of JSON, each naming the hash of the one before it.
+"""A log of recommendations, and of what became of cards, in a folder: lines of JSON, each naming the hash of the last.
 
 Owns the file: how an entry is made, added whole or not at all, and found to be broken. Whoever can
 write the file can make all of its hashes anew, or cut its end off; that shows only where the hash of
@@ -26,6 +26,7 @@ import rfc8785
 
 from b12kg import __version__
 from b12kg.errors import InvalidRecord, Problem, ReasonerError, Severity, UsageError
+from b12kg.guideline import Guideline
 from b12kg.recommend import Engine, ExecutableGuideline
 from b12kg.recommendation import Recommendation
 from b12kg.record import JsonValue
@@ -42,13 +43,10 @@ _LISTED = 100  # problems of a kind; the others are counted
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 # What each key of an entry holds; `previous` is null in the first.
-_KEYS: dict[str, Any] = {
-    "format": int,
-    "previous": str | None,
-    "guideline": dict,
-    "outcomes": dict,
-    **dict.fromkeys(("at", "record", "engine", "b12kg", "asOf", "result", "hash"), str),
-}
+_COMMON: dict[str, Any] = {"format": int, "previous": str | None, "guideline": dict, "at": str, "b12kg": str, "hash": str}
+_KEYS = _COMMON | {"outcomes": dict, **dict.fromkeys(("record", "engine", "asOf", "result"), str)}
+# Of an entry on a card, which is known by its key `feedback`.
+_FEEDBACK = _COMMON | {"feedback": dict}
 _OPTIONAL = {"given": dict, "healed": int}
 
 
@@ -130,7 +128,26 @@ def append(folder: Path, recommendation: Recommendation, *, at: datetime, with_r
     ...     check(Path(folder)).head == entry.hash
     True
     """
-    path, form = folder / FILE, _form(recommendation, at, with_record=with_record)
+    return _append(folder, _form(recommendation, at, with_record=with_record))
+
+
+def append_feedback(folder: Path, guideline: Guideline, feedback: Mapping[str, str], *, at: datetime) -> Entry:
+    """Add what became of a card to the log in a folder; when this returns, the entry is on the disk.
+
+    Args:
+        guideline: by which the service that is told answers.
+        feedback: the card's id, the outcome, and codes; whoever calls sees to it that nothing of a patient is in it.
+        at: when it was told, with its time zone.
+
+    Raises:
+        UsageError: as of :func:`append`.
+    """
+    return _append(folder, _heading(guideline, at) | {"feedback": {**feedback}})
+
+
+def _append(folder: Path, form: dict[str, JsonValue]) -> Entry:
+    """Add an entry that says all but what it follows, at the end of the log."""
+    path = folder / FILE
     with _opened(path, os.O_RDWR | os.O_APPEND | os.O_CREAT) as (log, size):
         last, torn = _end(log, size)
         if torn > _LONGEST:
@@ -159,22 +176,27 @@ def append(folder: Path, recommendation: Recommendation, *, at: datetime, with_r
 
 
 def _form(recommendation: Recommendation, at: datetime, *, with_record: bool) -> dict[str, JsonValue]:
-    if at.tzinfo is None:
-        raise UsageError(f"the time {at.isoformat()} has no time zone")
-    guideline, answer = recommendation.guideline, recommendation.to_dict()
-    form: dict[str, JsonValue] = {
-        "format": FORMAT,
-        "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+    form = _heading(recommendation.guideline, at) | {
         "record": recommendation.record.digest,
-        "guideline": {"id": guideline.id, "version": guideline.version, "digest": guideline.digest},
         "engine": recommendation.engine,
-        "b12kg": __version__,
         "asOf": recommendation.record.as_of.isoformat(),
-        **_digests(answer),
+        **_digests(recommendation.to_dict()),
     }
     if with_record:
         form["given"] = recommendation.record.as_given()
     return form
+
+
+def _heading(guideline: Guideline, at: datetime) -> dict[str, JsonValue]:
+    """What every entry says."""
+    if at.tzinfo is None:
+        raise UsageError(f"the time {at.isoformat()} has no time zone")
+    return {
+        "format": FORMAT,
+        "at": at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "guideline": {"id": guideline.id, "version": guideline.version, "digest": guideline.digest},
+        "b12kg": __version__,
+    }
 
 
 def _digests(answer: Mapping[str, Any]) -> dict[str, Any]:
@@ -281,7 +303,7 @@ def _read(line: bytes) -> Entry:
         raise ValueError("JSON, but not in the form of RFC 8785")
     if not isinstance(form, dict) or str(form.get("format")) != str(FORMAT):
         raise ValueError(f"not of format {FORMAT}")
-    kinds = _KEYS | {key: _OPTIONAL[key] for key in _OPTIONAL.keys() & form.keys()}
+    kinds = (_FEEDBACK if "feedback" in form else _KEYS) | {key: _OPTIONAL[key] for key in _OPTIONAL.keys() & form.keys()}
     odd = sorted(form.keys() ^ kinds.keys()) or [key for key in kinds if not isinstance(form[key], kinds[key])]
     if odd:
         raise ValueError(f"no entry of a log: {', '.join(odd)[:60]}")
@@ -422,6 +444,8 @@ def _what_happened(lines: Iterator[tuple[int, bytes]], here: int, entry: Entry, 
 
 def _again(form: Mapping[str, Any], guideline: ExecutableGuideline | None) -> tuple[str, str]:
     """Whether the record of an entry has the same answer now: ``same``, ``different`` or ``not`` asked; and why."""
+    if "feedback" in form:
+        return "not", "it tells what became of a card"
     if "given" not in form:
         return "not", "the record is not in the log"
     if guideline is None:

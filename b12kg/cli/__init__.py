@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from b12kg import __version__
 from b12kg.cli import cohort as cohorts
-from b12kg.cli import exchange, trust
+from b12kg.cli import exchange, serve, trust
 from b12kg.cli.files import (
     ANSWERED,
     FINDINGS,
@@ -254,6 +254,10 @@ def _parser() -> argparse.ArgumentParser:
     schedule.add_argument("--format", choices=["text", "ics"], default="text", help="ics: iCalendar, all-day events")
     schedule.add_argument("--previous", metavar="FILE", help="ics: the calendar written before, which this one changes")
     schedule.add_argument("-o", "--output", metavar="FILE", help="write to this file")
+
+    serving = command(serve.serve, "serve", "Answer over HTTP: an API, the terms, CDS Hooks and SPARQL.")
+    serve.add_arguments(serving)
+    guideline(serving)
     return parser
 
 

@@ -184,9 +184,24 @@ class Recommendation:
     place: Place
     imported: ImportReport | None = None
 
-    def to_dict(self) -> dict[str, JsonValue]:
-        """The JSON form; the same record and guideline give the same bytes."""
+    def to_dict(self, *, explain: bool = True) -> dict[str, JsonValue]:
+        """The JSON form; the same record and guideline give the same bytes.
+
+        Args:
+            explain: with what the outcomes rest on: rules, arguments, offers in full, and what was not used.
+        """
         guideline = self.guideline
+        if not explain:
+            return {
+                **self.heading(),
+                "notices": [*map(self._notice, self.notices), *map(_warning, self.warnings)],
+                "alerts": [
+                    {"rule": alert.rule, "certainty": alert.certainty, "missing": [*alert.missing]}
+                    for alert in self.alerts
+                ],
+                "decisions": {name: _outcome(answer) for name, answer in self.decisions.items()},
+                "disclaimer": guideline.disclaimer,
+            }
         return {
             **self.heading(),
             "notices": [*map(self._notice, self.notices), *map(_warning, self.warnings)],
@@ -359,19 +374,8 @@ class Recommendation:
         }
 
     def _decision(self, answer: Answer) -> JsonValue:
-        outcome = answer.outcome
         return {
-            "status": outcome.status,
-            "sourceSilent": outcome.source_silent,
-            "recommended": list(outcome.recommended),
-            "alternatives": list(outcome.alternatives),
-            "possibleAlternatives": list(outcome.possible_alternatives),
-            "conflicting": list(outcome.conflicting),
-            "missing": list(outcome.missing),
-            "possible": [
-                {"status": p.status, "recommended": list(p.recommended), "conflicting": list(p.conflicting)}
-                for p in outcome.possible
-            ],
+            **_outcome(answer),
             "rules": [self._rule(finding) for finding in answer.rules],
             "arguments": [
                 {
@@ -460,6 +464,23 @@ class Recommendation:
         form["passages"] = list(offer.passages)
         form["editorial"] = list(editorial)
         return form
+
+
+def _outcome(answer: Answer) -> dict[str, JsonValue]:
+    outcome = answer.outcome
+    return {
+        "status": outcome.status,
+        "sourceSilent": outcome.source_silent,
+        "recommended": list(outcome.recommended),
+        "alternatives": list(outcome.alternatives),
+        "possibleAlternatives": list(outcome.possible_alternatives),
+        "conflicting": list(outcome.conflicting),
+        "missing": list(outcome.missing),
+        "possible": [
+            {"status": p.status, "recommended": list(p.recommended), "conflicting": list(p.conflicting)}
+            for p in outcome.possible
+        ],
+    }
 
 
 def _texts(texts: Iterable[str]) -> list[JsonValue]:
