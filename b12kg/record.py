@@ -149,7 +149,12 @@ class Record:
     @property
     def digest(self) -> str:
         """``sha256:`` and the SHA-256 of the RFC 8785 JSON of :meth:`to_dict`, in hexadecimal."""
-        return "sha256:" + hashlib.sha256(rfc8785.dumps(self.to_dict())).hexdigest()
+        # The entries are written once, where dumps(to_dict()) writes each twice: half of the time that it takes.
+        parts = []
+        for key, part in sorted(self.as_given().items()):
+            written = b"[%s]" % b",".join(sorted(_unique(part))) if isinstance(part, list) else rfc8785.dumps(part)
+            parts.append(b'"%s":%s' % (key.encode(), written))
+        return "sha256:" + hashlib.sha256(b"{%s}" % b",".join(parts)).hexdigest()
 
 
 def json_number(value: Decimal) -> int | float:
@@ -165,8 +170,13 @@ def json_number(value: Decimal) -> int | float:
 
 def _set(entries: Iterable[JsonValue]) -> list[JsonValue]:
     """The entries without repetition, in the order of their RFC 8785 JSON."""
-    unique = {rfc8785.dumps(entry): entry for entry in entries}
+    unique = _unique(entries)
     return [unique[text] for text in sorted(unique)]
+
+
+def _unique(entries: Iterable[JsonValue]) -> dict[bytes, JsonValue]:
+    """Each entry once, by its RFC 8785 JSON."""
+    return {rfc8785.dumps(entry): entry for entry in entries}
 
 
 def _entry(of: str, on: date | None, source: str | None) -> JsonValue:
