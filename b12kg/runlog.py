@@ -43,7 +43,14 @@ _LISTED = 100  # problems of a kind; the others are counted
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 # What each key of an entry holds; `previous` is null in the first.
-_COMMON: dict[str, Any] = {"format": int, "previous": str | None, "guideline": dict, "at": str, "b12kg": str, "hash": str}
+_COMMON: dict[str, Any] = {
+    "format": int,
+    "previous": str | None,
+    "guideline": dict,
+    "at": str,
+    "b12kg": str,
+    "hash": str,
+}
 _KEYS = _COMMON | {"outcomes": dict, **dict.fromkeys(("record", "engine", "asOf", "result"), str)}
 # Of an entry on a card, which is known by its key `feedback`.
 _FEEDBACK = _COMMON | {"feedback": dict}
@@ -303,7 +310,9 @@ def _read(line: bytes) -> Entry:
         raise ValueError("JSON, but not in the form of RFC 8785")
     if not isinstance(form, dict) or str(form.get("format")) != str(FORMAT):
         raise ValueError(f"not of format {FORMAT}")
-    kinds = (_FEEDBACK if "feedback" in form else _KEYS) | {key: _OPTIONAL[key] for key in _OPTIONAL.keys() & form.keys()}
+    kinds = (_FEEDBACK if "feedback" in form else _KEYS) | {
+        key: _OPTIONAL[key] for key in _OPTIONAL.keys() & form.keys()
+    }
     odd = sorted(form.keys() ^ kinds.keys()) or [key for key in kinds if not isinstance(form[key], kinds[key])]
     if odd:
         raise ValueError(f"no entry of a log: {', '.join(odd)[:60]}")

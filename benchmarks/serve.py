@@ -83,7 +83,9 @@ def serve(port: int) -> None:
 
     async def answer(request: Request) -> Response:
         await request.body()
-        return Response(constant, headers={"Cache-Control": "no-store", "Vary": "Accept"}, media_type="application/json")
+        return Response(
+            constant, headers={"Cache-Control": "no-store", "Vary": "Accept"}, media_type="application/json"
+        )
 
     app = application(guideline, Settings(concurrent=256), more=[Route("/constant", answer, methods=["POST"])])
     gc.collect()
@@ -186,9 +188,7 @@ def measure(script: Path, rounds: int, seconds: int, requests: int) -> list[str]
             stop = Path(folder) / "stop"
             bombs = subprocess.Popen([sys.executable, __file__, "--bomb", address, str(stop)])
             try:
-                alone, beside = [], []
-                for _ in range(rounds):
-                    beside.append(load(address + ASK, script, seconds))
+                beside = [load(address + ASK, script, seconds) for _ in range(rounds)]
             finally:
                 stop.touch()
                 bombs.wait(90)

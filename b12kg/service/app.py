@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -100,7 +102,8 @@ class Settings:
         """
         for origin in self.origins:
             parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != origin:
+            known = parts.scheme in ("http", "https") and parts.netloc and "*" not in origin
+            if not known or f"{parts.scheme}://{parts.netloc}" != origin:
                 raise UsageError(f"no origin of pages: {origin!r}; accepted: such as https://ehr.example.org")
 
 
@@ -120,15 +123,17 @@ def application(
         *cds.routes(guideline, api, record_to=settings.record_to, today=settings.today, now=settings.now),
         *more,
     ]
-    close: Callable[[], object] | None = None
+    close: Callable[[], Awaitable[None]] | None = None
     if find_spec("b12kg.service.sparql") is not None:
-        from b12kg.service import sparql
+        sparql: Any = import_module("b12kg.service.sparql")
 
         routes += sparql.routes(
             guideline, timeout=settings.query_timeout, memory=settings.query_memory, rows=settings.query_rows
         )
         close = sparql.close
-    routes.append(Route("/openapi.json", openapi.endpoint(guideline.content, settings.tokens is not None)))
+    secured, feedback = settings.tokens is not None, settings.record_to is not None
+    described = openapi.endpoint(guideline.content, secured=secured, feedback=feedback)
+    routes.append(Route("/openapi.json", described))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -216,7 +221,9 @@ class Guard:
             authorization = headers.get("authorization", "")
             if not settings.tokens.accepts(authorization, path):
                 challenge = {"WWW-Authenticate": "Bearer"}
-                return problem(401, "A bearer token is needed", "it has to be in force, and for here", headers=challenge)
+                return problem(
+                    401, "A bearer token is needed", "it has to be in force, and for here", headers=challenge
+                )
         if len(path) + len(scope["query_string"]) > settings.longest:
             return problem(414, "The address is too long", f"at most {settings.longest} characters")
         length = headers.get("content-length", "0")

@@ -26,7 +26,7 @@ from b12kg.errors import InvalidRecord, UsageError
 from b12kg.expression import feature_of
 from b12kg.fhir import Part, id_of, own_code
 from b12kg.guideline import Guideline
-from b12kg.iris import B12, RDFS, SKOS, name_of
+from b12kg.iris import RDFS, SKOS
 from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Alert, Answer, Recommendation
 from b12kg.recommendation.prov import iri_of
@@ -44,8 +44,8 @@ _LONGEST = 139  # characters of a summary: fewer than 140
 _MOST = 100  # pieces of feedback in one request
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII)
-# What GitHub's Markdown would take for more than text.
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#+.!|~-])")
+# What GitHub's Markdown would take for more than text: within a line, and at its beginning.
+_MARKDOWN = re.compile(r"([\\`*_\[\]<>|~]|^[#+-]|^\d+(?=[.)]))")
 
 Indicator = Literal["info", "warning", "critical"]
 
@@ -146,7 +146,7 @@ class _Service:
         answer = self.guideline.recommend(call.bundle(), as_of=self.today())
         if answer.record.id != f"Patient/{call.patient}":
             raise _RefusedError(422, ("prefetch", "it is about another patient than context.patientId"))
-        cards = [card for card in _Writer(answer, call, self.reasons).cards()]
+        cards = [*_Writer(answer, call, self.reasons).cards()]
         return Response(as_json({"cards": cards}), headers={"Cache-Control": "no-store"}, media_type=JSON)
 
     async def feedback(self, request: Request) -> Response:
@@ -521,7 +521,7 @@ class _Writer:
         assert imported is not None  # noqa: S101 - the record was read from FHIR
         name = _name(self.call.orders[number])
         entries = [*imported.used, *imported.ignored]
-        return sorted({e.of for e in entries if e.resource == name and e.of in self.guideline.treatments})
+        return sorted({str(e.of) for e in entries if e.resource == name and e.of in self.guideline.treatments})
 
     def concepts(self, treatments: Iterator[str]) -> set[str]:
         """What the statuses of treatments state, and what that is a kind of."""
@@ -530,36 +530,45 @@ class _Writer:
         return stated.union(*(guideline.parents_of(concept) for concept in stated))
 
     def order(self, number: int, treatments: list[str]) -> Iterator[Part]:
-        """A card where an order differs from everything that the guideline offers of its treatment."""
+        """A card where an order differs from everything that the guideline offers, or may offer, of its treatment."""
         order, signing = self.call.orders[number], self.call.hook == "order-sign"
-        compared: list[tuple[str, str, list[Difference]]] = []
-        for name, answer in self.answer.decisions.items():
-            outcome = answer.outcome
-            standing = (*answer.recommended, *outcome.conflicting, *outcome.alternatives)
-            if answer.status in ("conflict", "choice", "recommended"):
-                for offer in standing:
-                    if self.guideline.offers[offer].treatment in treatments:
-                        compared.append((name, offer, differences(order, self.guideline.offers[offer])))
-        if not compared or any(not found for _, _, found in compared):
+        compared = [
+            (name, offer, differences(order, self.guideline.offers[offer]))
+            for name, answer in self.answer.decisions.items()
+            for offer in standing(answer)
+            if self.guideline.offers[offer].treatment in treatments
+        ]
+        settled = [one for one in compared if self.answer.decisions[one[0]].status != "undetermined"]
+        if not compared or any(not found for _, _, found in settled):
             return
-        unclear = [one for one in compared if unclear_only(one[2])]
-        if unclear and not signing:
+        unsettling = [one for one in compared if unclear_only(one[2])]
+        if unsettling and not signing:
             return  # at selection an order is seldom complete
-        shown_, indicator = (unclear, "info") if unclear else (compared, "warning")
-        label = order_label(order)
-        verb = "cannot be compared with" if unclear else "differs from"
-        lines = [f"{self.guideline.offers[o].label}: {'; '.join(sentences(found))}" for _, o, found in shown_]
-        name = shown_[0][0]
-        detail = "\n\n".join([_escaped(line) for line in lines] + [self.notes(name)[-1]])
+        about = unsettling or settled or compared
+        same = any(not found for _, _, found in unsettling)
+        verb = "is offered by what is unknown only" if same else "cannot be compared with what the guideline offers"
+        words = verb if unsettling else "differs from what the guideline offers"
+        lines = [self.compared(offer, found) for _, offer, found in about]
+        name = about[0][0]
+        said = self.notes(name)
+        detail = "\n\n".join([*lines, said[0], said[-1]])
+        indicator: Indicator = "info" if unsettling else "warning"
         proposals = self.suggestions(name, self.answer.decisions[name])
-        summary = f"The order{label} {verb} what the guideline offers"
-        level: Indicator = "warning" if indicator == "warning" else "info"
-        yield self.card(("order", _name(order), name), name, summary, level, detail=detail, **proposals)
+        summary = f"Order {order['id']} {words}: {self.guideline.decisions[name].label}"
+        yield self.card(("order", _name(order)), name, summary, indicator, detail=detail, **proposals)
+
+    def compared(self, offer: str, found: list[Difference]) -> str:
+        """How an order stands to an offer, as a paragraph of Markdown."""
+        words = "; ".join(sentences(found)) or "nothing differs"
+        return _escaped(f"{self.guideline.offers[offer].label}: {words}.")
 
 
-def order_label(order: Mapping[str, Any]) -> str:
-    """The id of an order, to tell it from others."""
-    return f" {order['id']}"
+def standing(answer: Answer) -> tuple[str, ...]:
+    """The offers that a decision comes to, or may come to, each once."""
+    outcome = answer.outcome
+    possible = [offer for p in outcome.possible for offer in (*p.recommended, *p.conflicting)]
+    others = (*outcome.conflicting, *outcome.alternatives, *outcome.possible_alternatives, *possible)
+    return tuple(dict.fromkeys((*answer.recommended, *others)))
 
 
 def concerned(answer: Answer) -> bool:
@@ -569,4 +578,4 @@ def concerned(answer: Answer) -> bool:
 
 
 def _escaped(text: str) -> str:
-    return _MARKDOWN.sub(r"\\\1", text)
+    return _MARKDOWN.sub(lambda found: found[0] + "\\" if found[0].isdigit() else "\\" + found[0], text)

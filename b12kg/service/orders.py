@@ -22,6 +22,7 @@ _MASS = {"kg": 3, "g": 0, "mg": -3, "ug": -6, "ng": -9}
 # Seconds of a unit of time, and months of those that have no fixed number of seconds (UCUM, as in Timing of FHIR).
 _SECONDS = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "wk": 604_800}
 _MONTHS = {"mo": 1, "a": 12}
+_MONTH = (28 * 86_400, 31 * 86_400)  # seconds of the shortest and of the longest month
 
 Range = tuple[Fraction, Fraction]
 
@@ -81,7 +82,11 @@ def _dose(dosage: Mapping[str, Any], component: Component) -> tuple[str, bool | 
     if None in given:
         return "not stated in full", None
     (least, unit), (most, other) = [part for part in given if part is not None]
-    words = f"{_text(least)} {unit}" if (least, unit) == (most, other) else f"{_text(least)} {unit} to {_text(most)} {other}"
+    words = (
+        f"{_text(least)} {unit}"
+        if (least, unit) == (most, other)
+        else f"{_text(least)} {unit} to {_text(most)} {other}"
+    )
     wanted = str(component.values["unit"])
     scaled = [_scaled(value, unit, wanted) for value, unit in ((least, unit), (most, other))]
     if scaled[0] is None or scaled[1] is None:
@@ -144,11 +149,23 @@ def _interval(dosage: Mapping[str, Any], component: Component) -> tuple[str, boo
     words = f"{often} in {_text(_fraction(repeat['period']))} {unit}"
     if "periodUnit" not in values:
         return words, None
-    factors = [table for table in (_SECONDS, _MONTHS) if unit in table and values["periodUnit"] in table]
-    if not factors:
-        return words, None  # a month has no fixed number of days
-    scale = Fraction(factors[0][unit], factors[0][str(values["periodUnit"])])
-    return words, _within((ordered[0] * scale, ordered[1] * scale), _range(values))
+    wanted, offered = str(values["periodUnit"]), _range(values)
+    factors = [table for table in (_SECONDS, _MONTHS) if unit in table and wanted in table]
+    if factors:
+        scale = Fraction(factors[0][unit], factors[0][wanted])
+        return words, _within((ordered[0] * scale, ordered[1] * scale), offered)
+    # A month has no fixed number of days: what is apart for every month differs, and the rest cannot be said.
+    one, other = _seconds(ordered, unit), _seconds(offered, wanted)
+    return words, False if one and other and (one[1] < other[0] or other[1] < one[0]) else None
+
+
+def _seconds(time: Range, unit: str) -> Range | None:
+    """A time in seconds, as long and as short as it can be; None in a unit that is not known."""
+    if unit in _SECONDS:
+        return time[0] * _SECONDS[unit], time[1] * _SECONDS[unit]
+    if unit in _MONTHS:
+        return time[0] * _MONTHS[unit] * _MONTH[0], time[1] * _MONTHS[unit] * _MONTH[1]
+    return None
 
 
 def _range(repeat: Mapping[str, Any]) -> Range:

@@ -32,15 +32,13 @@ _SUFFIXES = {"html": HTML, "ttl": TURTLE, "jsonld": JSONLD, "rdf": RDFXML}
 _MOST = 500  # statements about other terms that name this one, on its page
 
 _STYLE = (
-    "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}"
+    "body{font:1rem/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}"
     "code{overflow-wrap:anywhere}table{border-collapse:collapse;width:100%}"
     "th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;border-bottom:1px solid #ccc}"
     "th{width:14rem}footer{margin-top:2rem;border-top:1px solid #ccc}a{color:#0b4f9e}"
 )
 _HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+_POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 
 
 class Terms:
@@ -117,16 +115,18 @@ class Terms:
         from pyoxigraph import BlankNode, NamedNode
 
         node = NamedNode(iri)
-        rows, more = [], []
+        rows = []
         for triple in self.description(iri):
             if triple.subject != node:
                 continue
             value = triple.object
             shown = self._blank(value) if isinstance(value, BlankNode) else self._shown(value)
             rows.append((self._shown(triple.predicate), shown))
-        for quad in self.store.quads_for_pattern(None, None, node, None):
-            if isinstance(quad.subject, NamedNode):
-                more.append((self._shown(quad.subject), self._shown(quad.predicate)))
+        more = [
+            (self._shown(quad.subject), self._shown(quad.predicate))
+            for quad in self.store.quads_for_pattern(None, None, node, None)
+            if isinstance(quad.subject, NamedNode)
+        ]
         label = self.label(iri)
         alternates = "".join(
             f'<link rel="alternate" type="{media}" href="{_href(address_of(iri), suffix)}">'
@@ -174,7 +174,7 @@ class Terms:
         return f"<code>{escape('; '.join(self._lines(node, 0)))}</code>"
 
     def _lines(self, node: object, level: int) -> Iterator[str]:
-        from pyoxigraph import BlankNode, NamedNode
+        from pyoxigraph import BlankNode, Literal, NamedNode
 
         assert isinstance(node, BlankNode)  # noqa: S101 - called with no other
         for quad in sorted(self.store.quads_for_pattern(node, None, None, None), key=str):
@@ -183,7 +183,8 @@ class Terms:
             if isinstance(value, BlankNode):
                 yield f"{name} ( {'; '.join(self._lines(value, level + 1))} )"
             elif not (isinstance(value, NamedNode) and value.value == RDF + "nil"):
-                text = name_of(value.value.replace("#", "/")) if isinstance(value, NamedNode) else str(value.value)
+                assert isinstance(value, NamedNode | Literal)  # noqa: S101 - the store holds no other kind here
+                text = name_of(value.value.replace("#", "/")) if isinstance(value, NamedNode) else value.value
                 yield f"{name} {text}"
 
 

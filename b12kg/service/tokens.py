@@ -99,7 +99,9 @@ def read_issuers(path: Path) -> tuple[str, dict[str, dict[str, Any]]]:
     import jwt
 
     def refuse(message: str) -> UsageError:
-        return UsageError(f'{path}: {message}; accepted: {{"audience": "https://...", "issuers": {{"https://...": JWKS}}}}')
+        return UsageError(
+            f'{path}: {message}; accepted: {{"audience": "https://...", "issuers": {{"https://...": JWKS}}}}'
+        )
 
     try:
         form = json.loads(_text(path))
