@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import anyio
 import anyio.to_thread
@@ -247,7 +248,7 @@ class Api:
         if media is None:
             return problem(406, "No such form of an answer", f"there are {names(offered)}")
         found: dict[str, list[str]] = {}
-        for name, value in request.query_params.multi_items():
+        for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
             if name not in parameters:
                 there_are = ", ".join(parameters) or "none"
                 return problem(400, "A parameter is not known", f"there are {there_are}")
