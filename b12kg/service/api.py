@@ -6,7 +6,6 @@ reads no clock: a record that states no date takes it from ``asOf``.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ from urllib.parse import parse_qsl
 
 import anyio
 import anyio.to_thread
+import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -248,7 +248,8 @@ class Api:
         if media is None:
             return problem(406, "No such form of an answer", f"there are {names(offered)}")
         found: dict[str, list[str]] = {}
-        for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        query: bytes = request.scope["query_string"]
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True) if query else ():
             if name not in parameters:
                 there_are = ", ".join(parameters) or "none"
                 return problem(400, "A parameter is not known", f"there are {there_are}")
@@ -266,7 +267,7 @@ class Api:
 
 def as_json(form: Mapping[str, Any]) -> bytes:
     """A JSON object in UTF-8, without spaces."""
-    return json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode()
+    return orjson.dumps(form)
 
 
 def etag(guideline: Guideline, media: str) -> str:
