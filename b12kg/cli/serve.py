@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import gc
 import ipaddress
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,10 +73,15 @@ def serve(arguments: argparse.Namespace) -> int:
     # What is there now stays: the collector of garbage need not go through it for every some thousand requests.
     gc.collect()
     gc.freeze()
+    # uvicorn ends what is under way, and then raises the signal again: that it was told to end is no failure.
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         server.run()
     except SystemExit as error:  # uvicorn's way to say that it could not listen
         raise UsageError(f"{arguments.host}:{arguments.port} cannot be listened at") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if not server.started:
         raise UsageError(f"{arguments.host}:{arguments.port} cannot be listened at")
     return ANSWERED
