@@ -180,14 +180,19 @@ def _unique(entries: Iterable[JsonValue]) -> dict[bytes, JsonValue]:
     return {_canonical(entry): entry for entry in entries}
 
 
-# Numbers apart it writes what RFC 8785 wants, in a fifth of the time: keys here are ASCII, and no text has half a
-# character (records/json.py refuses those).
+# It writes what RFC 8785 wants, in a fifth of the time: keys here are ASCII, and no text has half a character
+# (records/json.py refuses those). Only numbers can differ, and none of these does that both write without an exponent.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _canonical(part: JsonValue) -> bytes:
-    """The RFC 8785 JSON of a text or an entry."""
-    if isinstance(part, dict) and isinstance(part.get("value"), float):
+    """The RFC 8785 JSON of a text or an entry.
+
+    >>> _canonical({"of": "Hematocrit", "value": 0.41}), _canonical({"of": "Hematocrit", "value": 1e-5})
+    (b'{"of":"Hematocrit","value":0.41}', b'{"of":"Hematocrit","value":0.00001}')
+    """
+    value = part.get("value") if isinstance(part, dict) else None
+    if isinstance(value, float) and (value.is_integer() or not 1e-4 <= abs(value) < 2**53):
         return rfc8785.dumps(part)
     return _ENCODER.encode(part).encode()
 
