@@ -1,0 +1,102 @@
+"""The description of the API is valid, complete and true: no input gives a 5xx, or an answer that it does not name."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+pytest.importorskip("starlette")
+schemathesis = pytest.importorskip("schemathesis")
+
+from hypothesis import HealthCheck, settings
+from openapi_spec_validator import validate
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+from starlette.routing import Route
+
+import b12kg
+from b12kg.guideline import Guideline
+from b12kg.recommend import ExecutableGuideline
+from b12kg.service import cds
+from b12kg.service.api import Api
+from b12kg.service.app import Settings, application
+from b12kg.service.openapi import document
+from b12kg.service.terms import Terms
+from tests.asgi import ask
+from tests.conftest import SECOND
+
+EXAMPLES = 60
+# Not every record that the schema allows is answered, since it may contradict itself; and some keys of a call of CDS
+# Hooks are never looked at. What is answered to each is checked all the same.
+NOT_CHECKED = [positive_data_acceptance, negative_data_rejection]
+# In a process of its own, for some seconds; it takes no input.
+SLOW = "/api/audit"
+
+seen: Counter[tuple[str, int]] = Counter()
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    app = application(b12kg.load(), Settings(hosts=(), record_to=tmp_path_factory.mktemp("log")))
+    return schemathesis.openapi.from_asgi("/openapi.json", app).exclude(path=SLOW)
+
+
+schema = schemathesis.pytest.from_fixture("described")
+
+
+@schema.parametrize()
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+def test_no_input_gives_what_is_not_described(case: Any) -> None:
+    answer = case.call()
+    seen[f"{case.method} {case.path}", answer.status_code] += 1
+    case.validate_response(answer, excluded_checks=NOT_CHECKED)
+
+
+def test_every_operation_was_asked_and_records_were_answered() -> None:
+    if not seen:
+        pytest.skip("the operations were not asked in this process")
+    asked = {operation for operation, _ in seen}
+    paths = document(b12kg.load().content, feedback=True)["paths"]
+    assert {f"{method.upper()} {path}" for path, ops in paths.items() if path != SLOW for method in ops} <= asked
+    for path in ("recommend", "validate", "explain", "what-if"):
+        assert seen[f"POST /api/{path}", 200] > 10
+    assert sum(seen.values()) > 500
+
+
+@pytest.mark.parametrize("secured", [False, True])
+def test_the_document_is_valid(guideline: Guideline, secured: bool) -> None:
+    made = document(guideline, secured=secured, feedback=True)
+    validate(made)
+    validate(document(b12kg.load(SECOND).content))
+    for path, operations in made["paths"].items():
+        for operation in operations.values():
+            assert ("401" in operation["responses"]) == (secured and path != "/health")
+
+
+def test_the_examples_are_records_of_the_schema(executable: ExecutableGuideline) -> None:
+    app = application(executable)
+    made = ask(app, "GET", "/openapi.json").json()
+    assert made == document(executable.content)
+    content = made["paths"]["/api/recommend"]["post"]["requestBody"]["content"]["application/json"]
+    assert len(content["examples"]) > 2
+    for example in content["examples"].values():
+        jsonschema.validate(example["value"], made["components"]["schemas"]["Record"])
+        assert ask(app, "POST", "/api/recommend", example["value"]).status == 200
+
+
+def test_every_route_is_described(executable: ExecutableGuideline, tmp_path: Path) -> None:
+    api = Api(executable)
+    settings_ = Settings()
+    routes: list[Route] = [*api.routes(), *Terms(executable.content).routes()]
+    routes += cds.routes(executable, api, record_to=tmp_path, today=settings_.today, now=settings_.now)
+    there = {
+        (re.sub(r":path", "", route.path), method)
+        for route in routes
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    paths = document(executable.content, feedback=True)["paths"]
+    assert there == {(path, method.upper()) for path, operations in paths.items() for method in operations}
