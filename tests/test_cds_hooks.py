@@ -1,4 +1,4 @@
-"""CDS Hooks: the invariants of the specification, what is missing, which cards there are, and orders held against offers."""
+"""CDS Hooks: the invariants of the specification, what is missing, which cards there are, and orders."""
 
 from __future__ import annotations
 
@@ -337,9 +337,8 @@ def test_folic_acid_before_the_vitamin(app: ASGIApp, service: Json) -> None:
 def test_an_alert_that_the_order_does_not_bear_on_is_not_repeated(app: ASGIApp, service: Json) -> None:
     taken = order(FOLIC_ACID, id="m", status="active")
     never = refuted("B12TreatmentStarted", id="t", system=OWN)
-    assert [c["indicator"] for c in cards(app, call(service, "patient-view", DEFICIENCY, never, taken))][
-        0
-    ] == "critical"
+    first, *_ = cards(app, call(service, "patient-view", DEFICIENCY, never, taken))
+    assert first["indicator"] == "critical"
     assert cards(app, call(service, "order-sign", DEFICIENCY, never, taken, orders=[order(METFORMIN)])) == []
     again = cards(app, call(service, "order-sign", DEFICIENCY, never, taken, orders=[order(FOLIC_ACID)]))
     assert [c["indicator"] for c in again] == ["critical"]
@@ -541,7 +540,8 @@ def test_feedback_that_is_none(executable: ExecutableGuideline, tmp_path: Path, 
     found = ask(app, "POST", path, {"feedback": [{**FEEDBACK, **change}, FEEDBACK]})
     assert (found.status, found.media) == (400, FHIR)
     assert found.json()["issue"][0]["expression"] == [place]
-    for wrong in ({"feedback": []}, {"feedback": [FEEDBACK] * 101}, {"feedback": {}}, {}):
+    wrongs: list[Json] = [{"feedback": []}, {"feedback": [FEEDBACK] * 101}, {"feedback": {}}, {}]
+    for wrong in wrongs:
         assert ask(app, "POST", path, wrong).status == 400
     assert ask(app, "POST", "/cds-services/nothing/feedback", {"feedback": [FEEDBACK]}).status == 404
     assert not (tmp_path / "log").exists()
@@ -554,4 +554,4 @@ def test_a_log_that_cannot_be_written_is_no_success(executable: ExecutableGuidel
     assert found.status == 503
     assert str(tmp_path) not in found.text
     with pytest.raises(UsageError, match="time zone"):
-        append_feedback(tmp_path, executable.content, {}, at=datetime(2026, 1, 15, 9))  # noqa: DTZ001
+        append_feedback(tmp_path, executable.content, {}, at=datetime(2026, 1, 15, 9))

@@ -65,11 +65,8 @@ def json_schema(guideline: Guideline) -> dict[str, Any]:
                 "jurisdiction": {"enum": sorted(COUNTRIES), "description": "ISO 3166-1 alpha-2."},
                 "present": entries(concepts),
                 "absent": entries(concepts),
-                "measurements": {"type": "array", "items": {"anyOf": measurements}},
-                "treatments": {
-                    "type": "array",
-                    "items": {"anyOf": [_treatment(t, date, dated) for t in guideline.treatments.values()]},
-                },
+                "measurements": _one_of(measurements),
+                "treatments": _one_of([_treatment(t, date, dated) for t in guideline.treatments.values()]),
                 "outsideSource": entries(circumstances),
             },
             "id",
@@ -82,6 +79,11 @@ def _treatment(treatment: Treatment, date: Mapping[str, Any], dated: Mapping[str
     of = {"const": treatment.name, "description": treatment.label}
     status = {"enum": sorted(treatment.statuses)}
     return _object({"of": of, "status": status, "startedOn": date, **dated}, "of", "status")
+
+
+def _one_of(schemas: list[dict[str, Any]]) -> dict[str, Any]:
+    """A list of what has one of the schemas; empty where there is none."""
+    return {"type": "array", "items": {"anyOf": schemas} if schemas else False}
 
 
 def _names(things: Mapping[str, Any], description: str) -> dict[str, Any]:

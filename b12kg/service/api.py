@@ -318,7 +318,7 @@ def _report(problems: list[Problem], media: str) -> bytes:
         graph.add((result, URIRef(SH + "resultSeverity"), severity))
         graph.add((result, URIRef(SH + "resultMessage"), Literal(_words(p), lang="en")))
         graph.add((result, URIRef(B12 + "path"), Literal(p["path"])))
-    return write({B12 + "validation": graph}, RDF_FORMS[media]).encode()
+    return write({"urn:b12kg:validation": graph}, RDF_FORMS[media]).encode()
 
 
 def _words(told: Mapping[str, str]) -> str:
