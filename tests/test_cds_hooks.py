@@ -239,6 +239,17 @@ def test_data_that_is_missing(app: ASGIApp, service: Json) -> None:
     assert cards(app, {**form, "prefetch": {**form["prefetch"], "condition": self_link}})
 
 
+def test_addresses_of_a_server_are_the_same_patient(app: ASGIApp, service: Json) -> None:
+    form = call(service, "patient-view", PERNICIOUS, DEFICIENCY)
+    expected = summaries(cards(app, form))
+    base = "https://ehr.example.org/fhir"
+    for number, entry in enumerate(form["prefetch"]["condition"]["entry"]):
+        entry["fullUrl"] = f"{base}/Condition/{entry['resource']['id']}"
+        if number:
+            entry["resource"] = {**entry["resource"], "subject": {"reference": f"{base}/Patient/p"}}
+    assert summaries(cards(app, {**form, "fhirServer": base})) == expected != []
+
+
 def test_data_that_is_wrong(app: ASGIApp, service: Json) -> None:
     form = call(service, "patient-view", PERNICIOUS)
     for key, value in (

@@ -291,6 +291,18 @@ def test_a_body_that_is_nested_too_deeply(executable: ExecutableGuideline) -> No
     assert post(app, "/api/validate", wide).status == 200
 
 
+def test_a_record_that_is_too_large_or_wrong_throughout(executable: ExecutableGuideline) -> None:
+    """What takes long to say no to is not looked at, and of many reasons some are told."""
+    app = application(executable)
+    start = b'{"id": "p", "asOf": "2026-01-15", "present": ["' + b'x", "' * 150 + b'x"]'
+    for path in ("/api/recommend", "/api/validate"):
+        found = post(app, path, start + b" " * (256 * 1024 - len(start) - 1) + b"}")
+        told = found.json()["problems"]
+        assert len(told) == 101
+        assert told[-1]["message"] == "51 more problems are not listed, 51 of them errors"
+        assert post(app, path, start + b" " * (256 * 1024 - len(start)) + b"}").status == 413
+
+
 def test_an_address_that_is_too_long(executable: ExecutableGuideline) -> None:
     app = application(executable)
     assert ask(app, "GET", "/id/" + "x" * 9000).status == 414

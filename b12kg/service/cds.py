@@ -555,7 +555,7 @@ class _Writer:
         indicator: Indicator = "info" if unsettling else "warning"
         proposals = self.suggestions(name, self.answer.decisions[name])
         summary = f"Order {order['id']} {words}: {self.guideline.decisions[name].label}"
-        yield self.card(("order", _name(order)), name, summary, indicator, detail=detail, **proposals)
+        yield self.card(("order", str(number)), name, summary, indicator, detail=detail, **proposals)
 
     def compared(self, offer: str, found: list[Difference]) -> str:
         """How an order stands to an offer, as a paragraph of Markdown."""

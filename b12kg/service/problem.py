@@ -18,6 +18,7 @@ from b12kg.records.json import KEYS
 
 MEDIA_TYPE = "application/problem+json"
 
+_SHOWN = 100  # problems of one record; who has these to mend has enough to do
 _ENTRY = ("of", "value", "unit", "comparator", "on", "source", "status", "startedOn")
 _RECORD = re.compile(rf"(?:{'|'.join(KEYS)})(?:\[\d+\](?:\.(?:{'|'.join(_ENTRY)}))?)?")
 _TEXT = re.compile(r"(?:line \d+(?:, column \d+)?|byte \d+|record|@context)")
@@ -55,9 +56,18 @@ def shown(problems: Iterable[Problem]) -> list[dict[str, str]]:
     >>> shown([Problem("present[0].on", "not a date", found="yesterday", accepted="a date, YYYY-MM-DD")])
     [{'path': 'present[0].on', 'message': 'not a date', 'accepted': 'a date, YYYY-MM-DD', 'severity': 'error'}]
     """
-    return [
-        {"path": place(p), "message": _message(p), "accepted": p.accepted, "severity": p.severity} for p in problems
+    found = [*problems]
+    told = [
+        {"path": place(p), "message": _message(p), "accepted": p.accepted, "severity": p.severity}
+        for p in found[:_SHOWN]
     ]
+    if len(found) > _SHOWN:
+        errors = sum(p.severity == "error" for p in found[_SHOWN:])
+        message = f"{len(found) - _SHOWN} more problems are not listed, {errors} of them errors"
+        told.append(
+            {"path": "record", "message": message, "accepted": "", "severity": "error" if errors else "warning"}
+        )
+    return told
 
 
 def place(problem: Problem) -> str:
