@@ -448,6 +448,17 @@ def test_another_guideline_has_cards_of_its_own(service: Json) -> None:
     assert [card["summary"] for card in found] == ["Care: recommended: Sage tea"]
 
 
+def test_of_a_choice_none_is_recommended_over_the_others(service: Json) -> None:
+    app = application(b12kg.load(SECOND), Settings(today=lambda: TODAY))
+    cold = condition("Cold", id="c", system="https://example.org/second")
+    flu = refuted("Flu", id="f", system="https://example.org/second")
+    warm = observation("Temperature", 37, "Cel", system="https://example.org/second", id="t")
+    (card,) = post(app, call(service, "patient-view", cold, flu, warm), id="second").json()["cards"]
+    assert card["summary"] == "Care: choice: Bed; Tea"
+    assert [suggestion["label"] for suggestion in card["suggestions"]] == ["Bed", "Tea"]
+    assert not any("isRecommended" in suggestion for suggestion in card["suggestions"])
+
+
 # ---- orders, part by part ----------------------------------------------------------------------------
 
 
