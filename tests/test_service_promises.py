@@ -657,3 +657,16 @@ def test_many_threads_get_the_same_bytes(served: tuple[subprocess.Popen[str], st
     for thread in threads:
         thread.join()
     assert [status for status, _ in found] == [200] * 3
+
+
+def test_every_promise_names_a_test_that_is_there() -> None:
+    rows = [
+        line for line in (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8").splitlines() if "| `" in line
+    ]
+    assert len(rows) > 12
+    for row in rows:
+        named = re.findall(r"`(test_\w+\.py)?(?:::(test_\w+))?`", row.rpartition("|")[0].rpartition("|")[2])
+        assert len(named) == row.rpartition("|")[0].rpartition("|")[2].count("`") / 2, row
+        for file, name in named:
+            text = (ROOT / "tests" / (file or "test_service_promises.py")).read_text(encoding="utf-8")
+            assert f"def {name or 'test_'}" in text, row
