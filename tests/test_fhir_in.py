@@ -796,6 +796,28 @@ def test_a_unit_is_never_guessed(quantity: Json, message: str | None, reads: Rea
     assert "Doe" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["Condition", "Medication"])
+def test_levels_are_counted_before_a_resource_is_validated(kind: str, reads: Reads) -> None:
+    def nested(times: int) -> Any:
+        inner: Any = {"url": "urn:x", "valueBoolean": True}
+        for _ in range(times):
+            inner = {"url": "urn:x", "extension": [inner]}
+        return [inner]
+
+    given = medication("MedicationAdministration", "", "completed", medicationReference={"reference": "Medication/med"})
+    del given["medicationCodeableConcept"]
+    cobalamin = {"resourceType": "Medication", "id": "med", "code": coded(RXNORM, "5514")}
+    one = condition(PERNICIOUS) if kind == "Condition" else cobalamin
+    for times, message in ((28, ""), (29, r"nested too deeply \(found: 61; accepted: at most 60 levels\)")):
+        resources = (one | {"extension": nested(times)}, *((given,) if one is cobalamin else ()))
+        if message:
+            with pytest.raises(InvalidRecord, match=message) as error:
+                reads(*resources)
+            assert len(error.value.problems) == 1
+        else:
+            assert len(reads(*resources)[0]) == 1
+
+
 def test_no_data_of_the_patient_is_in_a_message(guideline: Guideline) -> None:
     secret = "Zaphod"
     wrong = {**PATIENT, "name": [{"family": secret, "given": secret}], "birthDate": secret, "gender": [secret]}

@@ -52,6 +52,9 @@ _ABATEMENT = "abatement"
 _UNIT = re.compile(r"[A-Za-z0-9%/*.^\[\]{}_\u00b5\u03bc-]{1,20}\Z")
 
 
+# Levels of objects and lists in a resource, of which real ones have some ten. The library that validates recurses
+# in C, where too many levels end the process.
+_LEVELS = 60
 # Problems of an input that are shown; who has these to mend has enough to do.
 SHOWN = 20
 _UCUM = "http://unitsofmeasure.org"
@@ -91,7 +94,8 @@ class Reader:
         self.events: list[tuple[str, Resource, When | None]] = []
         self.names = {iri: name for name, iri in guideline.iris_of_names().items()}
         self.problems: list[Problem] = []
-        self.validated: set[str] = set()  # the places of the medications
+        self.to_validate: dict[str, Resource] = {}  # by their places
+        self.invalid: set[str] = set()  # places
         self.to_read: list[tuple[Resource, list[tuple[str, list[Match]]]]] = []
 
     def look(self, most: int) -> int:
@@ -104,7 +108,16 @@ class Reader:
             parts = [(element, matches) for element, matches in self.parts(resource) if matches]
             if parts or resource.type == "Patient" or not _shaped(resource):
                 self.to_read.append((resource, parts))
-                found += _objects(resource.body)
+                medication = self.medication(resource)
+                for one in (resource, *((medication,) if medication is not None else ())):
+                    if one.place not in self.to_validate:
+                        self.to_validate[one.place] = one
+                        objects, levels = _size(one.body)
+                        found += objects
+                        if levels > _LEVELS:  # before anything that recurses sees it
+                            problem = Problem(one.at(), "nested too deeply", str(levels), f"at most {_LEVELS} levels")
+                            self.problems.append(problem)
+                            self.invalid.add(one.place)
                 if found > most:
                     break
             else:
@@ -121,16 +134,15 @@ class Reader:
 
     def read(self) -> list[Problem]:
         """Read what was found; returns what is wrong with any, as far as that is shown."""
-        for resource, parts in self.to_read:
+        for one in self.to_validate.values():
             if len(self.problems) >= SHOWN:
-                break
-            problems = [*_violations(resource)]
+                return self.problems
+            if one.place not in self.invalid and (problems := [*_violations(one)]):
+                self.problems += problems
+                self.invalid.add(one.place)
+        for resource, parts in self.to_read:
             medication = self.medication(resource)
-            if medication is not None and medication.place not in self.validated:
-                self.validated.add(medication.place)
-                problems += _violations(medication)
-            self.problems += problems
-            if problems:
+            if {resource.place, resource.place if medication is None else medication.place} & self.invalid:
                 continue
             if resource.type == "Patient":
                 self.patient(resource)
@@ -455,15 +467,13 @@ def _changed(element: str) -> str:
     return f"its {element} can change what it says, and is not understood"
 
 
-def _objects(body: object) -> int:
-    """How many objects and lists are in it, itself included."""
-    count, waiting = 0, [body]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Mapping | list):
-            count += 1
-            waiting.extend(value.values() if isinstance(value, Mapping) else value)
-    return count
+def _size(body: object) -> tuple[int, int]:
+    """How many objects and lists are in it, itself included, and on how many levels."""
+    count, levels, level = 0, 0, [body]
+    while level := [value for value in level if isinstance(value, Mapping | list)]:
+        count, levels = count + len(level), levels + 1
+        level = [inner for value in level for inner in (value.values() if isinstance(value, Mapping) else value)]
+    return count, levels
 
 
 def _shaped(resource: Resource) -> bool:
@@ -491,14 +501,11 @@ def _violations(resource: Resource) -> Iterator[Problem]:
     from pydantic import ValidationError
 
     try:
-        try:
-            model.model_validate(resource.body)
-        except ValidationError as error:
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)[:SHOWN]:
-                path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-                yield Problem(resource.at(path[:80].strip(".")), f"not valid in FHIR R4: {problem['type']}")
-    except RecursionError:
-        yield Problem(resource.at(), "nested too deeply", accepted="a resource of FHIR R4")
+        model.model_validate(resource.body)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)[:SHOWN]:
+            path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
+            yield Problem(resource.at(path[:80].strip(".")), f"not valid in FHIR R4: {problem['type']}")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # The library trips over some forms that are not valid: a type of resource that it does not know, half
         # a character in a key, a primitive's extension that is no object.
