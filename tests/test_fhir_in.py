@@ -607,9 +607,9 @@ def test_fhir_is_a_format_of_records(guideline: Guideline, executable: Executabl
 
 
 def test_without_the_extra_it_is_said_what_to_install(guideline: Guideline, monkeypatch: pytest.MonkeyPatch) -> None:
-    from b12kg.records import resource
+    from b12kg.records import r4
 
-    resource._model.cache_clear()
+    r4._model.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] in ("fhir", "pydantic")]:
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("fhir", "pydantic"):

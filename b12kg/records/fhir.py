@@ -19,9 +19,11 @@ from b12kg.errors import InvalidRecord, Problem
 from b12kg.guideline import Guideline
 from b12kg.imported import Entry, ImportReport
 from b12kg.record import Comparator, Measurement, Record, within
-from b12kg.records.bundle import Resource, When, newest_of, read_input
+from b12kg.records.bundle import Resource, read_input
+from b12kg.records.dates import When, newest_of
 from b12kg.records.json import read_document
-from b12kg.records.resource import SHOWN, Fact, Reader
+from b12kg.records.r4 import SHOWN
+from b12kg.records.resource import Fact, Reader
 from b12kg.units import convert
 
 
