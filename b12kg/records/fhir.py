@@ -70,7 +70,9 @@ def _read(
         if not found.patients:
             raise InvalidRecord([Problem("record", "about no patient", accepted="a resource about a patient")])
         if len(found.patients) > most:
-            accepted = "one; or each by itself, by `recommend --each` or recommend_each" if most == 1 else f"at most {most}"
+            accepted = (
+                "one; or each by itself, by `recommend --each` or recommend_each" if most == 1 else f"at most {most}"
+            )
             raise InvalidRecord([Problem("record", f"about {len(found.patients)} patients", "", accepted)])
         readers = [Reader(guideline, codes, found, patient, as_of) for patient in sorted(found.patients)]
         objects = 0

@@ -58,7 +58,8 @@ def violations(resource: Resource) -> Iterator[Problem]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # The library trips over some forms that are not valid: a type of resource that it does not know, half
         # a character in a key, a primitive's extension that is no object.
-        yield Problem(resource.at(), f"not valid in FHIR R4: {type(error).__name__}")
+        found = f"its form ends in {type(error).__name__}"
+        yield Problem(resource.at(), "not valid in FHIR R4", found, "types of resource and elements that R4 has")
 
 
 @cache

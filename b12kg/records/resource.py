@@ -263,9 +263,10 @@ class Reader:
             if (key := (resource.type, element, system, code)) in self.policies.meanings
         ]
         if not known:
-            accepted = sorted({c for t, e, _, c in self.policies.meanings if (t, e) == (resource.type, element)})
-            message = "no code of it that R4 has, in the system that R4 names"
-            self.problems.append(Problem(resource.at(element), message, "", ", ".join(accepted)))
+            keys = [(s, c) for t, e, s, c in self.policies.meanings if (t, e) == (resource.type, element)]
+            systems = "".join(f" of {system}" for system in sorted({s for s, _ in keys if s}))
+            accepted = ", ".join(sorted({c for _, c in keys})) + systems
+            self.problems.append(Problem(resource.at(element), "no code of it that R4 has", "", accepted))
         return known
 
     def date(self, resource: Resource, paths: Iterable[str]) -> When | None:
