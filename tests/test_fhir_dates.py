@@ -210,6 +210,32 @@ def test_which_may_be_the_latest(dates: list[str | None], newest: list[bool]) ->
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "after"),
+    [
+        ("2024-01-02", "2024-01-01", True),
+        ("2024-01-01", "2024-01-01", False),
+        ("2024-02", "2024-01-31", True),
+        ("2024-01", "2024-01-31", False),
+        ("2024-01-01T10:00:00Z", "2024-01-01T09:59:59Z", True),
+        ("2024-01-01T10:00:00Z", "2024-01-01T10:00:00Z", False),
+        ("2024-01-01T10:00:00Z", "2024-01-01", False),
+    ],
+)
+def test_what_is_certainly_later(one: str, other: str, after: bool) -> None:
+    first, second = read_date(one), read_date(other)
+    assert first is not None
+    assert second is not None
+    assert first.after(second) is after
+
+
+def test_a_bound_and_a_value_of_one_day_contradict_each_other(reads: Reads) -> None:
+    bound, value = observation("13965-9", "<10", "umol/L", id="b"), observation("13965-9", 10, "umol/L", id="v")
+    found, report = reads(bound, value)
+    assert found == {}
+    assert [one.resource for one in report.conflicting] == ["Observation/b", "Observation/v"]
+
+
+@pytest.mark.parametrize(
     ("other", "value"),
     [
         ({"issued": "2025-07-01T00:00:00Z"}, None),  # it can have been measured before the other or after it
