@@ -89,7 +89,7 @@ def test_two_patients_are_refused_and_answered_by_each(typed: Typed, file: Calla
     name = file(condition(PERNICIOUS), condition(DEFICIENCY, "q", **OF_Q))
     code, out, err = typed("recommend", name, *AS_OF)
     assert (code, out) == (3, "")
-    assert "about 2 patients (accepted: one; or each by itself, by --each" in err
+    assert "about 2 patients (accepted: one; or each by itself, by `recommend --each" in err
     code, out, err = typed("recommend", name, *AS_OF, "--each")
     assert (code, err) == (0, "")
     assert f"===== {name}, Patient/p =====" in out

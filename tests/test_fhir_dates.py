@@ -8,7 +8,7 @@ import pytest
 
 from b12kg.errors import InvalidRecord
 from b12kg.guideline import Guideline
-from b12kg.records.bundle import newest_of, read_date
+from b12kg.records.dates import newest_of, read_date
 from b12kg.records.fhir import read_fhir
 from tests.fhir_resources import (
     OWN,
