@@ -26,7 +26,7 @@ from b12kg.guideline import Guideline
 from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Recommendation
 from b12kg.records import read
-from b12kg.records.fhir import read_fhir
+from b12kg.records.fhir import read_fhir, read_patients
 from tests.cases import SHARED
 from tests.fhir_resources import (
     BARIATRIC,
@@ -760,6 +760,7 @@ GOOD = json.dumps(bundle(PATIENT, condition(PERNICIOUS)))
         ('{"resourceType": "Bundle", "type": "collection", "entry": [1]}', r"Bundle.entry\[0\]"),
         ('{"resourceType": "Bundle", "type": "collection"}', "about no patient"),
         (GOOD.replace('"Condition"', "7"), r"Bundle.entry\[1\].resource"),
+        (GOOD.replace('"Condition"', '"condition"'), r"Bundle.entry\[1\].resource: no FHIR resource"),
         (GOOD.replace('"code": "84027009"', '"code": 84027009'), r"Condition/c at Bundle.entry\[1\].resource.code"),
         (GOOD.replace('"clinicalStatus"', '"clinicalState"'), "clinicalState: not valid in FHIR R4"),
         (GOOD.replace('"code": "active"', '"code": "lively"'), "clinicalStatus: no code of it"),
@@ -794,6 +795,16 @@ def test_a_unit_is_never_guessed(quantity: Json, message: str | None, reads: Rea
         reads(seen)
     assert "Observation/o at Bundle.entry[1].resource" in str(error.value)
     assert "Doe" not in str(error.value)
+
+
+def test_objects_are_counted_over_all_patients(guideline: Guideline, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = bundle(PATIENT, condition(PERNICIOUS), condition(PERNICIOUS, "d", subject={"reference": "Patient/q"}))
+    objects = 1 + 2 * 11  # of the Patient, and of each Condition
+    monkeypatch.setattr("b12kg.records.fhir._OBJECTS", objects)
+    assert len(read_patients(document, guideline, TODAY)) == 2
+    monkeypatch.setattr("b12kg.records.fhir._OBJECTS", objects - 1)
+    with pytest.raises(InvalidRecord, match="too many objects"):
+        read_patients(document, guideline, TODAY)
 
 
 @pytest.mark.parametrize("kind", ["Condition", "Medication"])

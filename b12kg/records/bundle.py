@@ -69,9 +69,8 @@ class Input:
     patients: dict[str, list[Resource]] = field(default_factory=dict)
     others: list[tuple[Resource, str]] = field(default_factory=list)
     _by_url: dict[str, Resource] = field(default_factory=dict)
-    # By type and id, those on no known server apart; two of a name are enough to see that it is unclear.
+    # By type and id; two of a name are enough to see that it is unclear which is meant.
     _by_name: dict[str, list[Resource]] = field(default_factory=dict)
-    _unplaced: dict[str, list[Resource]] = field(default_factory=dict)
     _servers: set[str] = field(default_factory=set)
 
     def add(self, resource: Resource) -> None:
@@ -79,9 +78,9 @@ class Input:
         if resource.url is not None:
             self._by_url[resource.url] = resource
         if "/" in resource.name:
-            for known in (self._by_name, *((self._unplaced,) if _server(resource.url) is None else ())):
-                if len(known.setdefault(resource.name, [])) < 2:
-                    known[resource.name].append(resource)
+            named = self._by_name.setdefault(resource.name, [])
+            if len(named) < 2:
+                named.append(resource)
         addresses = [resource.url, *(_target(resource.body.get(element)) for element in _REFERENCES)]
         self._servers |= {server for server in map(_server, addresses) if server is not None}
 
@@ -100,11 +99,9 @@ class Input:
             return []
         server, name = parts.groups()
         server = server or _server(resource.url)
-        if server is None:
-            return self._by_name.get(name, [])
         if f"{server}/{name}" in self._by_url:
             return [self._by_url[f"{server}/{name}"]]
-        return self._unplaced.get(name, []) if len(self._servers) == 1 else []
+        return self._by_name.get(name, []) if server is None or len(self._servers) == 1 else []
 
     def address(self, resource: Resource, reference: object) -> str | None:
         """The address of what is not in the input; None where the reference states none."""
