@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
+import time
 from argparse import Namespace
 from collections import Counter
 from html.parser import HTMLParser
@@ -194,6 +197,35 @@ def test_a_run_that_was_killed_goes_on(
     whole = ran(executable, Job(job.input, tmp_path / "whole", backend=backend, rows=300))
     assert counts.to_dict() == whole.to_dict() == Counts.of(json.loads(json.dumps(whole.to_dict()))).to_dict()
     assert came_out(tmp_path / "out") == came_out(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_a_process_that_was_killed_leaves_nothing_half_done(
+    executable: ExecutableGuideline, rows: list[Row], tmp_path: Path, after: int
+) -> None:
+    frame_of(executable, rows).write_parquet(tmp_path / "rows.parquet")
+    options = [str(tmp_path / "rows.parquet"), "-o", str(tmp_path / "out"), "--rows", "100"]
+    command = [sys.executable, "-m", "b12kg", "cohort", *options]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1]
+    ) as killed:
+        deadline = time.monotonic() + 60
+        while (
+            len(list((tmp_path / "out" / "done").glob("*.json"))) < after
+            or not (tmp_path / "out" / "run.json").exists()
+        ):
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        killed.kill()
+    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "done").glob("*.json")}
+    assert after <= len(done) < 12
+    counts = ran(executable, Job(tmp_path / "rows.parquet", tmp_path / "out", rows=100))
+    assert {path: path.stat().st_mtime_ns for path in done} == done  # what was done is not done again
+    whole = ran(executable, Job(tmp_path / "rows.parquet", tmp_path / "whole", rows=100))
+    assert counts == whole
+    assert came_out(tmp_path / "out") == came_out(tmp_path / "whole")
+    assert counts.rows == ROWS
 
 
 def test_another_run_does_not_go_on_with_it(executable: ExecutableGuideline, rows: list[Row], tmp_path: Path) -> None:

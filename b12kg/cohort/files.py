@@ -31,6 +31,7 @@ Backend = Literal["polars", "duckdb", "spark"]
 # Rows of one part: what a kill costs at most, and what is held at once of a text file.
 ROWS = 2_000_000
 _FORMAT = 1
+_PART = ".part"  # of a file that is not whole yet
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 # For one record of the JSON format: its row, or every reason for which it is refused.
 ReadRecord = Callable[[bytes], "tuple[str, Mapping[str, object]]"]
@@ -168,13 +169,14 @@ def _claim(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
         odd = sorted(key for key in made_from if found.get(key) != made_from[key])
         if odd:
             raise UsageError(f"{job.output}: made from another {' and '.join(odd)}; give a new folder")
-        return
-    if job.output.exists() and any(job.output.iterdir()):
+    elif job.output.exists() and {path.name for path in job.output.iterdir()} - {claim.with_suffix(_PART).name}:
         raise UsageError(f"{job.output}: not empty, and not the output of such a run; give a new folder")
+    else:  # first of all, so that a run that is killed at any time can go on
+        job.output.mkdir(parents=True, exist_ok=True)
+        write_whole(claim, json.dumps(made_from, indent=2) + "\n")
     for name in ("codes", "rejects", "done"):
-        (job.output / name).mkdir(parents=True, exist_ok=True)
+        (job.output / name).mkdir(exist_ok=True)
     write_whole(job.output / "outcomes.ndjson", "".join(json.dumps(row) + "\n" for row in cohorts.outcomes))
-    write_whole(claim, json.dumps(made_from, indent=2) + "\n")
 
 
 def digest_of(path: Path) -> str:
@@ -185,7 +187,7 @@ def digest_of(path: Path) -> str:
 
 def write_whole(path: Path, content: str) -> None:
     """Write the file at once and whole, on the disk."""
-    part = path.with_suffix(".part")
+    part = path.with_suffix(_PART)
     with part.open("w", encoding="utf-8") as file:
         file.write(content)
         file.flush()
@@ -286,12 +288,12 @@ def _by_polars(cohorts: Cohorts, job: Job, part: Part, frame: pl.DataFrame | Non
         answered = polars.looked_up(answered, cohorts.columns([*plan.codes], explain=True))
     # Both from one reading of the rows.
     sinks = [
-        made.sink_parquet(path.with_suffix(".part"), lazy=True, mkdir=False)
+        made.sink_parquet(path.with_suffix(_PART), lazy=True, mkdir=False)
         for made, path in ((answered, codes), (polars.refused(lazy, plan), rejects))
     ]
     pl.collect_all(sinks, engine="streaming")
     for path in (codes, rejects):
-        path.with_suffix(".part").replace(path)
+        path.with_suffix(_PART).replace(path)
 
 
 def _plan(cohorts: Cohorts, kinds: Mapping[str, Kind], job: Job) -> Plan:
@@ -314,8 +316,8 @@ def _by_duckdb(cohorts: Cohorts, job: Job, part: Part, codes: Path, rejects: Pat
         if job.explain:
             answered = sql.looked_up(cohorts.columns([*plan.codes], explain=True), f"({answered})", sql.DUCKDB)
         for query, path in ((answered, codes), (sql.refused(plan, source, sql.DUCKDB), rejects)):
-            connection.sql(query).write_parquet(str(path.with_suffix(".part")))
-            path.with_suffix(".part").replace(path)
+            connection.sql(query).write_parquet(str(path.with_suffix(_PART)))
+            path.with_suffix(_PART).replace(path)
 
 
 def _records(
@@ -342,8 +344,8 @@ def _records(
     odd = polars.refused(lazy, plan).collect()
     made = pl.concat([pl.DataFrame(refused, schema=odd.schema), odd])
     for frame, path in ((answered.collect(), codes), (made, rejects)):
-        frame.write_parquet(path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
+        frame.write_parquet(path.with_suffix(_PART))
+        path.with_suffix(_PART).replace(path)
 
 
 def _counted(cohorts: Cohorts, codes: Path, rejects: Path) -> Counts:
