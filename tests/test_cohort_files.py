@@ -206,19 +206,15 @@ def test_a_process_that_was_killed_leaves_nothing_half_done(
     frame_of(executable, rows).write_parquet(tmp_path / "rows.parquet")
     options = [str(tmp_path / "rows.parquet"), "-o", str(tmp_path / "out"), "--rows", "100"]
     command = [sys.executable, "-m", "b12kg", "cohort", *options]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=Path(__file__).parents[1]
-    ) as killed:
+    out, marks, pipe = tmp_path / "out", tmp_path / "out" / "done", subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=Path(__file__).parents[1]) as killed:
         deadline = time.monotonic() + 60
-        while (
-            len(list((tmp_path / "out" / "done").glob("*.json"))) < after
-            or not (tmp_path / "out" / "run.json").exists()
-        ):
+        while not (out / "run.json").exists() or len(list(marks.glob("*.json"))) < after:
             assert killed.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.001)
         killed.kill()
-    done = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "done").glob("*.json")}
+    done = {path: path.stat().st_mtime_ns for path in marks.glob("*.json")}
     assert after <= len(done) < 12
     counts = ran(executable, Job(tmp_path / "rows.parquet", tmp_path / "out", rows=100))
     assert {path: path.stat().st_mtime_ns for path in done} == done  # what was done is not done again
