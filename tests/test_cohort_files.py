@@ -120,7 +120,9 @@ def _odd(value: object) -> bool:
         ("Hematocrit", "n/a", False),
         ("BariatricSurgery", "true", True),
         ("BariatricSurgery", "", True),
-        ("BariatricSurgery", "True", False),
+        ("BariatricSurgery", "True", True),
+        ("BariatricSurgery", "FALSE", True),
+        ("BariatricSurgery", "yes", False),
         ("BariatricSurgery", "1", False),
         ("jurisdiction", "GB", True),
         ("jurisdiction", "GB ", False),
@@ -199,6 +201,23 @@ def test_a_run_that_was_killed_goes_on(
     assert came_out(tmp_path / "out") == came_out(tmp_path / "whole")
 
 
+def test_a_run_that_had_done_nothing_leaves_nothing_to_another(
+    executable: ExecutableGuideline, rows: list[Row], tmp_path: Path
+) -> None:
+    frame_of(executable, rows).write_parquet(tmp_path / "in.parquet")
+    frame_of(executable, rows[:100]).write_parquet(tmp_path / "few.parquet")
+    ran(executable, Job(tmp_path / "in.parquet", tmp_path / "out", rows=300))
+    with pytest.raises(UsageError, match="made from another input"):
+        ran(executable, Job(tmp_path / "few.parquet", tmp_path / "out", rows=300))
+    for mark in (tmp_path / "out" / "done").iterdir():
+        mark.unlink()
+    (tmp_path / "out" / "codes" / "00003.part").write_bytes(b"half")
+    assert ran(executable, Job(tmp_path / "few.parquet", tmp_path / "out", rows=300)).rows == 100
+    codes, reasons = came_out(tmp_path / "out")
+    assert len(codes) + len(reasons) == 100
+    assert [path.name for path in (tmp_path / "out" / "codes").iterdir()] == ["00000.parquet"]
+
+
 @pytest.mark.parametrize("after", [0, 3])
 def test_a_process_that_was_killed_leaves_nothing_half_done(
     executable: ExecutableGuideline, rows: list[Row], tmp_path: Path, after: int
@@ -247,6 +266,11 @@ def test_another_run_does_not_go_on_with_it(executable: ExecutableGuideline, row
         ("rows.csv", "Hematocrit\n41\n", "duckdb", "the backend is polars"),
         ("rows.csv", "Hematocrit,row\n41,1\n", "polars", "there is such a column"),
         ("rows.csv", "Hematocrit\n41\n", "spark", "Spark reads Parquet"),
+        ("rows.csv", "", "polars", r"rows.csv: cannot be read as what its name says \(NoDataError\)"),
+        ("rows.csv", "PerniciousAnaemia\n", "polars", "perhaps 'PerniciousAnemia' is meant"),
+        ("rows.csv", "Hematocrit\n41,Mrs Doe\n", "polars", "rows.csv: cannot be read"),
+        ("rows.parquet", "PAR1", "polars", "rows.parquet: cannot be read"),
+        ("rows.parquet", "PAR1", "duckdb", "rows.parquet: cannot be read"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(
@@ -255,6 +279,9 @@ def test_what_cannot_be_read_is_an_error(
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=said):
         ran(executable, Job(tmp_path / name, tmp_path / "out", backend=backend))
+    assert not (tmp_path / "out" / "codes").exists() or not [*(tmp_path / "out" / "codes").iterdir()]
+    (tmp_path / "good.csv").write_text("id,Hematocrit\n1,41\n", encoding="utf-8")
+    assert ran(executable, Job(tmp_path / "good.csv", tmp_path / "out", "id")).rows == 1  # nothing stands in its way
     with pytest.raises(UsageError, match="no such file"):
         ran(executable, Job(tmp_path / "nothing", tmp_path / "out2"))
 

@@ -15,6 +15,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Backend = Literal["polars", "duckdb", "spark"]
+_NAMES = {"polars": "Polars", "duckdb": "DuckDB", "spark": "Spark"}
 # Rows of one part: what a kill costs at most, and what is held at once of a text file.
 ROWS = 2_000_000
 _FORMAT = 1
@@ -116,21 +118,65 @@ def run(
         UsageError: the input cannot be read, or the output folder holds something else.
     """
     files = _files(job.input)
+    _refuse(cohorts, job, files)
     _claim(cohorts, job, files)
     total = Counts()
     if job.backend == "spark":
         return _spark(cohorts, job, files)
-    known, parts = _parts(files, job)
-    for part, frame in parts:
-        done = job.output / "done" / f"{part.number:05}.json"
-        if done.exists():
-            found = Counts.of(json.loads(done.read_text(encoding="utf-8")))
-        else:
-            found = _part(cohorts, job, part, frame, read_record)
-            write_whole(done, json.dumps(found.to_dict()))
-        total.add(found)
-        report(total.rows, known)
+    with _reading(job.input):
+        known, parts = _parts(files, job)
+        for part, frame in parts:
+            done = job.output / "done" / f"{part.number:05}.json"
+            if done.exists():
+                found = Counts.of(json.loads(done.read_text(encoding="utf-8")))
+            else:
+                found = _part(cohorts, job, part, frame, read_record)
+                write_whole(done, json.dumps(found.to_dict()))
+            total.add(found)
+            report(total.rows, known)
     return total
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the libraries say of a file into an error that names it; their words can hold what is in its cells."""
+    import duckdb
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, duckdb.Error) as error:
+        name = type(error).__name__
+        raise UsageError(
+            f"{path}: cannot be read as what its name says ({name}); accepted: Parquet; CSV in UTF-8 with commas, "
+            "a header, and as many cells in each line; a JSON record a line"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def _refuse(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
+    """Raise for what cannot be done, before anything is written."""
+    import polars as pl
+
+    (format_,) = {format_ for _, format_ in files}
+    if job.backend != "polars" and format_ != "parquet":
+        raise UsageError(f"{_NAMES[job.backend]} reads Parquet here; for CSV and NDJSON the backend is polars")
+    if job.backend == "spark" and job.key is None:
+        raise UsageError("the rows of a Spark DataFrame have no order to number them by; name a key")
+    for path, _ in files:
+        with _reading(path):
+            if format_ == "parquet":
+                _plan(cohorts, polars.kinds(pl.scan_parquet(path, glob=False)), job)
+            elif format_ == "csv":
+                _plan(cohorts, _texts(pl.scan_csv(path, infer_schema=False, glob=False)), job)
+            else:
+                path.open("rb").close()
+
+
+def _texts(rows: pl.LazyFrame) -> dict[str, Kind]:
+    """The columns of a file in which every cell is text."""
+    return {name: Kind("text", "text") for name in polars.kinds(rows)}
 
 
 def _files(path: Path) -> list[tuple[Path, str]]:
@@ -167,16 +213,23 @@ def _claim(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
     if claim.exists():
         found = json.loads(claim.read_text(encoding="utf-8"))
         odd = sorted(key for key in made_from if found.get(key) != made_from[key])
-        if odd:
+        if odd and any(any(job.output.glob(done)) for done in ("done/*.json", "*/_SUCCESS")):
             raise UsageError(f"{job.output}: made from another {' and '.join(odd)}; give a new folder")
-    elif job.output.exists() and {path.name for path in job.output.iterdir()} - {claim.with_suffix(_PART).name}:
+        for half in (path for name in ("codes", "rejects") for path in job.output.glob(f"{name}/*.par*") if odd):
+            half.unlink()  # of a run that had done nothing yet
+    if (
+        job.output.exists()
+        and not claim.exists()
+        and {path.name for path in job.output.iterdir()} - {claim.with_suffix(_PART).name}
+    ):
         raise UsageError(f"{job.output}: not empty, and not the output of such a run; give a new folder")
-    else:  # first of all, so that a run that is killed at any time can go on
+    with _reading(job.output):
         job.output.mkdir(parents=True, exist_ok=True)
+        # First of all, so that a run that is killed at any time can go on.
         write_whole(claim, json.dumps(made_from, indent=2) + "\n")
-    for name in ("codes", "rejects", "done"):
-        (job.output / name).mkdir(exist_ok=True)
-    write_whole(job.output / "outcomes.ndjson", "".join(json.dumps(row) + "\n" for row in cohorts.outcomes))
+        for name in ("codes", "rejects", "done"):
+            (job.output / name).mkdir(exist_ok=True)
+        write_whole(job.output / "outcomes.ndjson", "".join(json.dumps(row) + "\n" for row in cohorts.outcomes))
 
 
 def digest_of(path: Path) -> str:
@@ -205,8 +258,6 @@ def _parts(files: list[tuple[Path, str]], job: Job) -> tuple[int | None, Iterato
 
         sizes = [int(pl.scan_parquet(path).select(pl.len()).collect().item()) for path, _ in files]
         return sum(sizes), _of_parquet(files, sizes, job)
-    if job.backend == "duckdb":
-        raise UsageError("DuckDB reads Parquet here; for CSV and NDJSON the backend is polars")
     return None, _of_csv(files, job) if files[0][1] == "csv" else _of_ndjson(files, job)
 
 
@@ -225,7 +276,7 @@ def _of_csv(files: list[tuple[Path, str]], job: Job) -> Iterator[tuple[Part, Any
     before = number = 0
     for path, format_ in files:
         # Every cell is text: what it is a value of is for the schema to say, not for its first rows.
-        lazy = pl.scan_csv(path, infer_schema=False)
+        lazy = pl.scan_csv(path, infer_schema=False, glob=False)
         start = 0
         for batch in lazy.collect_batches(chunk_size=job.rows, maintain_order=True):
             yield Part(number, path, format_, start, batch.height, before), batch
@@ -277,7 +328,7 @@ def _by_polars(cohorts: Cohorts, job: Job, part: Part, frame: pl.DataFrame | Non
         lazy = lazy.slice(part.start, part.rows)
     else:
         lazy = frame.lazy()
-        kinds = {name: Kind("text", "text") for name in polars.kinds(lazy)}
+        kinds = _texts(lazy)
         if job.key is None:
             lazy = lazy.with_row_index(ROW, part.before + part.start)
     if job.key is None:
@@ -372,10 +423,6 @@ def _counted(cohorts: Cohorts, codes: Path, rejects: Path) -> Counts:
 
 def _spark(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> Counts:
     """The same by Spark, which has parts and restarts of its own: either table is complete, or made again."""
-    if files[0][1] != "parquet":
-        raise UsageError("Spark reads Parquet here; for CSV and NDJSON the backend is polars")
-    if job.key is None:
-        raise UsageError("the rows of a Spark DataFrame have no order to number them by; name a key")
     from pyspark.sql import SparkSession
 
     session = SparkSession.builder.appName("b12kg cohort").getOrCreate()

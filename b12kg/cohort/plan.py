@@ -304,7 +304,8 @@ def _refuse_columns(guideline: Guideline, columns: Mapping[str, Kind], key: str 
 
 # Digits that every double carries: a text of more could be a number that no double is.
 _NUMBER = r"[+-]?(0*\.0*)?0*([0-9]\.?){1,15}([eE][+-]?[0-9]{1,2})?"
-_TRUTH = ("true", "false")
+# As JSON, Python, and spreadsheets write them.
+_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
 def _cell(name: str, type_: Type, kind: Kind | None) -> Node | None:
@@ -316,7 +317,7 @@ def _cell(name: str, type_: Type, kind: Kind | None) -> Node | None:
         if type_ == "double":
             return Case(((Matches(column, _NUMBER), Double(column)),), None)
         if type_ == "boolean":
-            return Case(((OneOf(column, _TRUTH), OneOf(column, ("true",))),), None)
+            return Case(((OneOf(column, (*_TRUE, *_FALSE)), OneOf(column, _TRUE)),), None)
         return column
     if kind.type == "number" and type_ == "double":
         return Double(column)
