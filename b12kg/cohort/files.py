@@ -149,7 +149,7 @@ def _reading(path: Path) -> Iterator[None]:
         name = type(error).__name__
         raise UsageError(
             f"{path}: cannot be read as what its name says ({name}); accepted: Parquet; CSV in UTF-8 with commas, "
-            "a header, and as many cells in each line; a JSON record a line"
+            "a header, and no more cells in a line; a JSON record a line"
         ) from error
     except OSError as error:
         raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
@@ -210,26 +210,26 @@ def _claim(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
         },
     }
     claim = job.output / "run.json"
-    if claim.exists():
-        found = json.loads(claim.read_text(encoding="utf-8"))
-        odd = sorted(key for key in made_from if found.get(key) != made_from[key])
-        if odd and any(any(job.output.glob(done)) for done in ("done/*.json", "*/_SUCCESS")):
-            raise UsageError(f"{job.output}: made from another {' and '.join(odd)}; give a new folder")
-        for half in (path for name in ("codes", "rejects") for path in job.output.glob(f"{name}/*.par*") if odd):
-            half.unlink()  # of a run that had done nothing yet
-    if (
-        job.output.exists()
-        and not claim.exists()
-        and {path.name for path in job.output.iterdir()} - {claim.with_suffix(_PART).name}
-    ):
-        raise UsageError(f"{job.output}: not empty, and not the output of such a run; give a new folder")
     with _reading(job.output):
         job.output.mkdir(parents=True, exist_ok=True)
+        if claim.exists():
+            _go_on(job.output, json.loads(claim.read_text(encoding="utf-8")), made_from)
+        elif {path.name for path in job.output.iterdir()} - {claim.with_suffix(_PART).name}:
+            raise UsageError(f"{job.output}: not empty, and not the output of such a run; give a new folder")
         # First of all, so that a run that is killed at any time can go on.
         write_whole(claim, json.dumps(made_from, indent=2) + "\n")
         for name in ("codes", "rejects", "done"):
             (job.output / name).mkdir(exist_ok=True)
         write_whole(job.output / "outcomes.ndjson", "".join(json.dumps(row) + "\n" for row in cohorts.outcomes))
+
+
+def _go_on(output: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """See that an earlier run was the same; of another that had done nothing yet nothing is left."""
+    odd = sorted(key for key in now if before.get(key) != now[key])
+    if odd and any(any(output.glob(done)) for done in ("done/*.json", "*/_SUCCESS")):
+        raise UsageError(f"{output}: made from another {' and '.join(odd)}; give a new folder")
+    for half in [path for name in ("codes", "rejects") for path in output.glob(f"{name}/*.par*") if odd]:
+        half.unlink()
 
 
 def digest_of(path: Path) -> str:
