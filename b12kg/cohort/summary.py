@@ -188,7 +188,8 @@ table { border-collapse: collapse; margin: 0.5rem 0; } caption { text-align: lef
 th, td { border-bottom: 1px solid #c9ced3; padding: 0.25rem 0.75rem 0.25rem 0; text-align: left; vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 .note { border-left: 4px solid #b3261e; padding: 0.5rem 1rem; background: #fbf1f0; overflow-wrap: anywhere; }
-svg { max-width: 100%; height: auto; } @media (max-width: 40rem) { svg { display: none; } } svg text { font: 13px system-ui, sans-serif; fill: #1c1f22; }
+@media (max-width: 40rem) { svg { display: none; } }
+svg { max-width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: #1c1f22; }
 .scroll { overflow-x: auto; }
 """
 
