@@ -359,7 +359,7 @@ def test_an_export_that_refers_to_two_servers_is_refused(guideline: Guideline, t
     ],
 )
 def test_a_number_is_that_of_its_line(value: float, unit: str, twice: bool, compares: Compares) -> None:
-    ranged = {"referenceRange": [{"low": {"value": 36, "unit": "%"}, "high": {"value": 46, "unit": "%"}}]}
+    ranged: Json = {"referenceRange": [{"low": {"value": 36, "unit": "%"}, "high": {"value": 46, "unit": "%"}}]}
     one = {**observation("4544-3", value, unit, "2025-01-02", id="v"), **(ranged if twice else {})}
     before = observation("4544-3", 40, "%", "2025-01-01", id="w", **ranged)
     other = about("q", observation("4544-3", 28, "%", "2025-01-02", id="x"))

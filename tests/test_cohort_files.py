@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from b12kg.cli import cohort as command
+from b12kg.cli import main
 from b12kg.cohort.files import Counts, Job, run
 from b12kg.cohort.summary import STATUSES, as_page, as_text, summary
 from b12kg.errors import UsageError
@@ -284,6 +285,90 @@ def test_what_cannot_be_read_is_an_error(
     assert ran(executable, Job(tmp_path / "good.csv", tmp_path / "out", "id")).rows == 1  # nothing stands in its way
     with pytest.raises(UsageError, match="no such file"):
         ran(executable, Job(tmp_path / "nothing", tmp_path / "out2"))
+
+
+@pytest.mark.parametrize("backend", ["polars", "duckdb"])
+def test_a_file_is_that_of_its_name_and_no_other(executable: ExecutableGuideline, tmp_path: Path, backend: Any) -> None:
+    folder = tmp_path / "k=9"
+    folder.mkdir()
+    three = pl.DataFrame({"k": ["a", "b", "c"], "Hematocrit": [31.0, 41.0, 310.0]})
+    three.write_parquet(folder / "p[1].parquet")
+    pl.DataFrame({"k": ["z"], "Hematocrit": [30.0]}).write_parquet(folder / "p1.parquet")
+    counts = ran(executable, Job(folder / "p[1].parquet", tmp_path / "out", "k", backend))
+    codes, reasons = came_out(tmp_path / "out", "k")
+    assert (counts.rows, {*codes}, {*reasons}) == (3, {"a", "b"}, {"c"})
+
+
+@pytest.mark.parametrize("other", ["b.CSV.gz", "notes.txt", "inner/"])
+def test_nothing_in_a_folder_is_passed_over(executable: ExecutableGuideline, tmp_path: Path, other: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.csv", "B.CSV", "_SUCCESS", ".crc"):
+        (folder / name).write_text("id,Hematocrit\n1,41\n", encoding="utf-8")
+    assert ran(executable, Job(folder, tmp_path / "out", "id")).rows == 2
+    if other.endswith("/"):
+        (folder / other).mkdir()
+    else:
+        (folder / other).write_text("id,Hematocrit\n1,41\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"a folder of such alone \(found: {other.rstrip('/')}\)"):
+        ran(executable, Job(folder, tmp_path / "out2", "id"))
+
+
+def test_cells_with_other_separators_are_refused(executable: ExecutableGuideline, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id;Hematocrit\n1;41\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="commas between them"):
+        ran(executable, Job(tmp_path / "rows.csv", tmp_path / "out", "id"))
+
+
+@pytest.mark.parametrize("name", ["run.json", "done/00000.json"])
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_a_mark_that_is_none_is_refused(
+    executable: ExecutableGuideline, tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / "rows.csv").write_text("id,Hematocrit\n1,41\n", encoding="utf-8")
+    job = Job(tmp_path / "rows.csv", tmp_path / "out", "id")
+    ran(executable, job)
+    (tmp_path / "out" / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match="give a new folder"):
+        ran(executable, job)
+
+
+def test_the_rows_of_records_bear_their_identifiers(executable: ExecutableGuideline, tmp_path: Path) -> None:
+    lines = ['{"id": "urn:a", "asOf": "2026-01-15"}', "", "{", '{"id": "urn:b", "asOf": "2026-01-15"}']
+    (tmp_path / "r.ndjson").write_text("\n".join(lines), encoding="utf-8")
+    ran(executable, Job(tmp_path / "r.ndjson", tmp_path / "out"))
+    found = pl.read_parquet(tmp_path / "out" / "codes" / "*.parquet")
+    assert found.select("row", "id").rows() == [(0, "urn:a"), (2, "urn:b")]
+    (refused,) = pl.read_parquet(tmp_path / "out" / "rejects" / "*.parquet").rows()
+    assert refused[0] == 1
+    assert refused[1].startswith("column 2: not JSON")
+
+
+@pytest.mark.parametrize("content", [b"no gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x01"])
+def test_an_export_that_is_damaged_is_refused_by_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "Patient.ndjson.gz").write_bytes(content)
+    assert main(["cohort", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    assert str(tmp_path / "in") in capsys.readouterr().err
+
+
+def test_an_export_is_not_written_beside_what_is_another_s(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "Patient.ndjson").write_text('{"resourceType": "Patient", "id": "p"}', encoding="utf-8")
+    (tmp_path / "out" / "facts").mkdir(parents=True)
+    (tmp_path / "out" / "facts" / "features.parquet").write_text("mine")
+    command = ["cohort", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--as-of", "2026-01-15"]
+    assert main(command) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert (tmp_path / "out" / "facts" / "features.parquet").read_text() == "mine"
+    command[3] = str(tmp_path / "new")
+    for _ in range(2):
+        assert main(command) == 0
+    command[5] = "2026-01-16"
+    assert main(command) == 2
+    assert "made from another export" in capsys.readouterr().err
 
 
 # ---- counting ----------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -34,6 +35,7 @@ _NAMES = {"polars": "Polars", "duckdb": "DuckDB", "spark": "Spark"}
 ROWS = 2_000_000
 _FORMAT = 1
 _PART = ".part"  # of a file that is not whole yet
+_PATTERN = "*?[]{}\\"  # what Spark takes for a pattern in a path
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 # For one record of the JSON format: its row, or every reason for which it is refused.
 ReadRecord = Callable[[bytes], "tuple[str, Mapping[str, object]]"]
@@ -69,9 +71,16 @@ class Counts:
 
     @staticmethod
     def of(form: Mapping[str, Any]) -> Counts:
-        """The counts in a form."""
-        codes = {name: Counter({int(code): n for code, n in found.items()}) for name, found in form["codes"].items()}
-        return Counts(form["rows"], form["refused"], codes, Counter(form["reasons"]))
+        """The counts in a form.
+
+        Raises:
+            UsageError: it is another form.
+        """
+        try:
+            codes = {name: Counter({int(c): n for c, n in found.items()}) for name, found in form["codes"].items()}
+            return Counts(form["rows"], form["refused"], codes, Counter(form["reasons"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError("the mark of a part is not what such a run writes; give a new folder") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +137,7 @@ def run(
         for part, frame in parts:
             done = job.output / "done" / f"{part.number:05}.json"
             if done.exists():
-                found = Counts.of(json.loads(done.read_text(encoding="utf-8")))
+                found = Counts.of(read_form(done))
             else:
                 found = _part(cohorts, job, part, frame, read_record)
                 write_whole(done, json.dumps(found.to_dict()))
@@ -165,11 +174,16 @@ def _refuse(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
     if job.backend == "spark" and job.key is None:
         raise UsageError("the rows of a Spark DataFrame have no order to number them by; name a key")
     for path, _ in files:
+        if job.backend == "spark" and (odd := "".join(sorted({*str(path)} & {*_PATTERN}))):
+            raise UsageError(f"{path}: to Spark {odd} in a path is a pattern; name it otherwise")
         with _reading(path):
             if format_ == "parquet":
                 _plan(cohorts, polars.kinds(pl.scan_parquet(path, glob=False)), job)
             elif format_ == "csv":
-                _plan(cohorts, _texts(pl.scan_csv(path, infer_schema=False, glob=False)), job)
+                columns = _texts(pl.scan_csv(path, infer_schema=False, glob=False))
+                if len(columns) == 1 and {";", "\t"} & set(*columns):
+                    raise UsageError(f"{path}: the cells of a line are to have commas between them, not ; nor tabs")
+                _plan(cohorts, columns, job)
             else:
                 path.open("rb").close()
 
@@ -183,13 +197,16 @@ def _files(path: Path) -> list[tuple[Path, str]]:
     """The files of the input with their formats, in the order of their names."""
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
-    found = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES) if path.is_dir() else [path]
-    odd = [p.name for p in found if p.suffix not in _SUFFIXES]
-    if odd or not found:
-        raise UsageError(f"{path}: rows are in files of {', '.join(_SUFFIXES)}, or in a folder of such")
-    if len({_SUFFIXES[p.suffix] for p in found}) > 1:
-        raise UsageError(f"{path}: files of several formats")
-    return [(p, _SUFFIXES[p.suffix]) for p in found]
+    # Names that begin so are what those who write tables in parts keep beside them.
+    inside = sorted(p for p in path.iterdir() if not p.name.startswith(("_", "."))) if path.is_dir() else [path]
+    odd = [p.name for p in inside if p.suffix.lower() not in _SUFFIXES or not p.is_file()]
+    if odd or not inside:
+        named = f" (found: {', '.join(odd[:3])})" if odd else ""
+        raise UsageError(f"{path}: rows are in files of {', '.join(_SUFFIXES)}, or in a folder of such alone{named}")
+    formats = sorted({_SUFFIXES[p.suffix.lower()] for p in inside})
+    if len(formats) > 1:
+        raise UsageError(f"{path}: files of several formats, {' and '.join(formats)}")
+    return [(p, formats[0]) for p in inside]
 
 
 def _claim(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
@@ -213,7 +230,7 @@ def _claim(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
     with _reading(job.output):
         job.output.mkdir(parents=True, exist_ok=True)
         if claim.exists():
-            _go_on(job.output, json.loads(claim.read_text(encoding="utf-8")), made_from)
+            _go_on(job.output, read_form(claim), made_from)
         elif {path.name for path in job.output.iterdir()} - {claim.with_suffix(_PART).name}:
             raise UsageError(f"{job.output}: not empty, and not the output of such a run; give a new folder")
         # First of all, so that a run that is killed at any time can go on.
@@ -238,6 +255,21 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_form(path: Path) -> dict[str, Any]:
+    """What an earlier run wrote of itself.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: not what such a run writes; give a new folder")
+    return found
+
+
 def write_whole(path: Path, content: str) -> None:
     """Write the file at once and whole, on the disk."""
     part = path.with_suffix(_PART)
@@ -256,7 +288,7 @@ def _parts(files: list[tuple[Path, str]], job: Job) -> tuple[int | None, Iterato
     if files[0][1] == "parquet":
         import polars as pl
 
-        sizes = [int(pl.scan_parquet(path).select(pl.len()).collect().item()) for path, _ in files]
+        sizes = [int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()) for path, _ in files]
         return sum(sizes), _of_parquet(files, sizes, job)
     return None, _of_csv(files, job) if files[0][1] == "csv" else _of_ndjson(files, job)
 
@@ -292,7 +324,7 @@ def _of_ndjson(files: list[tuple[Path, str]], job: Job) -> Iterator[tuple[Part, 
             start, lines = 0, []
             for line in file:
                 if line.strip():
-                    lines.append(line)
+                    lines.append(line.strip())
                 if len(lines) == job.rows:
                     yield Part(number, path, format_, start, len(lines), before), lines
                     number, start, lines = number + 1, start + len(lines), []
@@ -360,7 +392,8 @@ def _by_duckdb(cohorts: Cohorts, job: Job, part: Part, codes: Path, rejects: Pat
     import duckdb
 
     with duckdb.connect(config={"preserve_insertion_order": False, "memory_limit": "700MB"}) as connection:
-        plan = _plan(cohorts, Frame(connection.read_parquet(str(part.file))).kinds(), job)
+        columns = connection.read_parquet(escape(str(part.file)), hive_partitioning=False)
+        plan = _plan(cohorts, Frame(columns).kinds(), job)
         numbered = None if job.key is not None else (ROW, part.before)
         source = sql.part_of_parquet(str(part.file), part.start, part.rows, numbered)
         answered = sql.answered(plan, source, sql.DUCKDB)
@@ -386,10 +419,12 @@ def _records(
             name, row = read(line)
             rows.append({ROW: number, "id": name, **row})
         except InvalidRecord as error:
-            refused.append({ROW: number, "reason": SEPARATOR.join(map(str, error.problems))})
+            # Each line is read by itself, and is the first to who reads it.
+            reasons = [str(problem).removeprefix("line 1, ") for problem in error.problems]
+            refused.append({ROW: number, "reason": SEPARATOR.join(reasons)})
     lazy = pl.LazyFrame(rows, schema={ROW: pl.Int64, "id": pl.String, **columns})
     plan = _plan(cohorts, {name: kind for name, kind in polars.kinds(lazy).items() if name in columns}, job)
-    answered = polars.answered(lazy, plan)
+    answered = lazy.select(ROW, "id").join(polars.answered(lazy, plan), on=ROW, maintain_order="left")
     if job.explain:
         answered = polars.looked_up(answered, cohorts.columns([*plan.codes], explain=True))
     odd = polars.refused(lazy, plan).collect()
