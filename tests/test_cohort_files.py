@@ -314,6 +314,17 @@ def test_nothing_in_a_folder_is_passed_over(executable: ExecutableGuideline, tmp
         ran(executable, Job(folder, tmp_path / "out2", "id"))
 
 
+def test_rows_are_numbered_over_all_files(executable: ExecutableGuideline, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, values in (("a", [31, 310, 32]), ("b", [33, 330])):
+        (tmp_path / "in" / f"{name}.csv").write_text("\n".join(map(str, ["Hematocrit", *values])), encoding="utf-8")
+    ran(executable, Job(tmp_path / "in", tmp_path / "out", rows=2))
+    codes, reasons = came_out(tmp_path / "out")
+    assert ({*codes}, {*reasons}) == ({0, 2, 3}, {1, 4})
+    with pytest.raises(UsageError, match="made from another options"):
+        ran(executable, Job(tmp_path / "in", tmp_path / "out", rows=3))
+
+
 def test_cells_with_other_separators_are_refused(executable: ExecutableGuideline, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("id;Hematocrit\n1;41\n", encoding="utf-8")
     with pytest.raises(UsageError, match="commas between them"):
@@ -352,6 +363,17 @@ def test_an_export_that_is_damaged_is_refused_by_its_place(
     (tmp_path / "in" / "Patient.ndjson.gz").write_bytes(content)
     assert main(["cohort", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
     assert str(tmp_path / "in") in capsys.readouterr().err
+
+
+def test_an_export_is_one_by_any_of_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "Allergy.ndjson").write_text("", encoding="utf-8")
+    (tmp_path / "in" / "Patient.ndjson").write_text('\n{"resourceType": "Patient", "id": "p"}', encoding="utf-8")
+    assert main(["cohort", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--as-of", "2026-01-15"]) == 0
+    assert "1 patients" in capsys.readouterr().out
+    (tmp_path / "in" / "Marked.ndjson").write_text("\ufeff{}", encoding="utf-8")
+    assert main(["cohort", str(tmp_path / "in"), "-o", str(tmp_path / "out2"), "--as-of", "2026-01-15"]) == 2
+    assert "Marked.ndjson: begins with a byte order mark" in capsys.readouterr().err
 
 
 def test_an_export_is_not_written_beside_what_is_another_s(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

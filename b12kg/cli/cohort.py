@@ -75,12 +75,14 @@ def cohort(arguments: argparse.Namespace) -> int:
 
 
 def is_export(path: Path) -> bool:
-    """Whether a folder is a FHIR bulk export: the first line of its first file is a resource."""
-    files = sorted(file for file in path.glob("*.ndjson*")) if path.is_dir() else []
-    if not files:
-        return False
-    with gzip.open(files[0]) if files[0].suffix == ".gz" else files[0].open("rb") as file:
-        return b'"resourceType"' in file.readline(1_000_000)
+    """Whether a folder is a FHIR bulk export: the first line of one of its files is a resource."""
+    for name in sorted(path.glob("*.ndjson*")) if path.is_dir() else ():
+        with gzip.open(name) if name.suffix == ".gz" else name.open("rb") as file:
+            while (line := file.readline(1_000_000)) and not line.strip():
+                pass  # to the first line that is not empty
+            if b'"resourceType"' in line:
+                return True
+    return False
 
 
 def _from_fhir(guideline: ExecutableGuideline, job: Job) -> tuple[Job, Counts]:

@@ -11,12 +11,13 @@ neither contradict each other nor leave open which is the latest has these facts
 that reader, from the patient's own lines.
 
 Not done: what can state no fact is not validated, which are lines without a code of the mapping and the elements
-of a Patient other than its id and birthDate; and bounds on the size of one input hold for what the reader of
-single patients is given, not for the export.
+of a Patient other than its id and birthDate, and two such lines of one id are not compared; and bounds on the size of
+one input hold for what the reader of single patients is given, not for the export.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import math
 import re
@@ -97,6 +98,10 @@ def read_bulk(
     files = sorted(str(path) for path in Path(folder).glob("*") if path.name.endswith(SUFFIXES))
     if not files:
         raise UsageError(f"{folder}: no file of a bulk export; accepted: {' and '.join(SUFFIXES)}")
+    for file in files:
+        with gzip.open(file) if file.endswith(".gz") else Path(file).open("rb") as opened:
+            if opened.read(3) == codecs.BOM_UTF8:
+                raise UsageError(f"{file}: begins with a byte order mark; accepted: UTF-8 without one")
     codes = load_codes()
     if connection is None:
         connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
@@ -104,7 +109,8 @@ def read_bulk(
         _look(connection, files, guideline, codes)
     except duckdb.Error as error:
         _refuse_lines(files, codes)
-        raise UsageError(f"{folder}: no export that DuckDB reads: {error}") from error
+        # Its words can hold what is in a line.
+        raise UsageError(f"{folder}: no export that DuckDB reads ({type(error).__name__})") from error
     if connection.execute("SELECT 1 FROM lines WHERE type IS NULL LIMIT 1").fetchall():
         _refuse_lines(files, codes)
     servers = connection.execute("SELECT DISTINCT server FROM lines WHERE server <> '' ORDER BY server").fetchall()
