@@ -1,13 +1,16 @@
 # make demo   sets up and prints the recommendation for an example patient
 # make test   sets up and runs every check
 # make bench  measures, and writes benchmarks/RESULTS.md; with Node, beside a CQL engine too
+# make bench-cohort  measures millions of rows, and writes benchmarks/COHORT.md; with Java 17 or 21, for Spark
 # make mutants  changes the guideline in each way that it can be wrong by one step, and counts what is noticed
 # Needs Python 3.11 or later, git and make; everything else is installed into .venv.
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Of the FHIR export that is measured: a million take 12 GB of disk.
+PATIENTS ?= 1000000
 
-.PHONY: demo test bench mutants wheel clean
+.PHONY: demo test bench bench-cohort mutants wheel clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/b12kg recommend ontology/examples/pernicious-anemia-ileal-resection.json
@@ -21,6 +24,11 @@ test: .venv/test.stamp
 bench: .venv/bench.stamp
 	$(BIN)/python benchmarks/engines.py
 	$(BIN)/python benchmarks/fhir_in.py
+
+bench-cohort: .venv/cohort.stamp
+	$(BIN)/python benchmarks/cohort.py
+	folder=$$(mktemp -d) && $(BIN)/python benchmarks/bulk_export.py $$folder $(PATIENTS) \
+		&& $(BIN)/python benchmarks/bulk.py $$folder; rm -r $$folder
 
 mutants: .venv/test.stamp
 	$(BIN)/python -m tests.mutants
@@ -38,12 +46,16 @@ wheel: .venv/test.stamp
 	@touch $@
 
 .venv/test.stamp: pyproject.toml .venv/demo.stamp
-	$(BIN)/pip install -q --group test
+	$(BIN)/pip install -q --editable ".[fhir,calendar,cohort,spark]" --group test
 	$(BIN)/pip install -q --no-deps --group owlapi
 	@touch $@
 
 .venv/bench.stamp: pyproject.toml .venv/demo.stamp
 	$(BIN)/pip install -q --group bench
+	@touch $@
+
+.venv/cohort.stamp: pyproject.toml .venv/demo.stamp
+	$(BIN)/pip install -q --editable ".[fhir,calendar,cohort,spark]" --group cohort
 	@touch $@
 
 clean:

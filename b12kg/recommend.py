@@ -10,20 +10,23 @@ from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from b12kg.compiled import Compiled, load_compiled
 from b12kg.errors import InvalidRecord, Problem, UsageError
-from b12kg.explain import Truths, alerts, answer, because, unused
+from b12kg.explain import Truths, alerts, alerts_of, answer, because, unused
 from b12kg.guideline import Guideline
 from b12kg.imported import ImportReport
 from b12kg.outcome import Ending, Filling, Verdict
 from b12kg.recommendation import Fact, Recommendation
-from b12kg.record import Record, facts
+from b12kg.record import JsonValue, Record, facts
 from b12kg.records import Reading, read, read_each
 from b12kg.shacl import Shapes
 from b12kg.tables import Place, Tables
 from b12kg.validate import validate
+
+if TYPE_CHECKING:
+    from b12kg.cohort import Cohorts, Type
 
 Engine = Literal["table", "reference"]
 
@@ -133,13 +136,118 @@ class ExecutableGuideline:
         return reading.located(self._problems(reading, engine))
 
     def _answer(self, reading: Reading, engine: Engine) -> Recommendation:
+        return recommend(self.compiled, reading.record, self._valid(reading, engine), engine, reading.imported)
+
+    def _valid(self, reading: Reading, engine: Engine) -> tuple[Problem, ...]:
+        """The warnings about a record that was read, if there are no errors."""
         problems = self._problems(reading, engine)
         if errors := [problem for problem in problems if problem.severity == "error"]:
             raise InvalidRecord(reading.located(errors))
-        return recommend(self.compiled, reading.record, tuple(problems), engine, reading.imported)
+        return tuple(problems)
 
     def _problems(self, reading: Reading, engine: Engine) -> list[Problem]:
         return [*reading.problems, *validate(reading.record, self.content, self._shapes(engine))]
+
+    # ---- frames ------------------------------------------------------------------------------
+
+    def cohort_schema(self) -> dict[str, Type]:
+        """The columns that a frame may have, each ``boolean``, ``string`` or ``double``; null is unknown.
+
+        A quantity is in :meth:`cohort_units`. A text column of its name and ``_unit`` may say so for every row.
+
+        >>> load().cohort_schema()["DistalIleumResected"], load().cohort_units()["DistalIleumResected"]
+        ('double', 'cm')
+        """
+        from b12kg.cohort import schema
+
+        return schema(self.content)
+
+    def cohort_units(self) -> dict[str, str]:
+        """The unit, in UCUM spelling, of each column of numbers."""
+        return {name: quantity.unit for name, quantity in self.content.quantities.items()}
+
+    def recommend_table(self, frame: Any, key: str | None = None) -> Any:
+        """One code a decision for every row of a frame that is not refused, as a frame of the same library.
+
+        Args:
+            frame: of Polars (eager or lazy), pandas, PyArrow, DuckDB or PySpark, with columns of :meth:`cohort_schema`.
+            key: the column that names a row; without one, a row's number from 0 as ``row``.
+
+        Returns:
+            The key, and a column a decision with codes from 0 on, whose meaning :meth:`outcomes` holds: 16 bits,
+            unsigned (``int`` in Spark, which has no such type). What was lazy stays unevaluated.
+
+        Raises:
+            UsageError: a column has no meaning, no column has one, or it is no such frame.
+
+        >>> import polars as pl
+        >>> frame = pl.DataFrame({"VitaminB12Deficiency": [False, None]})
+        >>> load().recommend_table(frame).select("row", "FolicAcid").rows()
+        [(0, 7), (1, 20)]
+        """
+        return self.cohorts().recommend(frame, key)
+
+    def reject_table(self, frame: Any, key: str | None = None) -> Any:
+        """The rows of a frame that are refused: the key, and every reason in ``reason``, with `` | `` between them.
+
+        Arguments and errors as of :meth:`recommend_table`; each row is in one of the two tables.
+
+        >>> import polars as pl
+        >>> load().reject_table(pl.DataFrame({"Hematocrit": [41.0, float("nan")]})).item(0, "row")
+        1
+        """
+        return self.cohorts().reject(frame, key)
+
+    def outcomes(self) -> list[dict[str, JsonValue]]:
+        """What each code of each decision stands for, by decision and code.
+
+        >>> [row["status"] for row in load().outcomes() if row["decision"] == "Assessment"]
+        ['recommended']
+        """
+        return [{**row} for row in self.cohorts().outcomes]
+
+    def decode(self, frame: Any, explain: bool = False) -> Any:
+        """A frame of codes with what they stand for, in columns such as ``Decision_status`` of text.
+
+        Args:
+            frame: of any of the libraries, with a column of codes for one decision or more.
+            explain: also the rules by their state, the passages, and what an open decision may come to.
+
+        Several names in one text have ``|`` between them, in the order of :meth:`outcomes`.
+
+        Raises:
+            UsageError: there is no column of codes, or it is no such frame.
+
+        >>> import polars as pl
+        >>> codes = load().recommend_table(pl.DataFrame({"VitaminB12Deficiency": [None, False]}))
+        >>> load().decode(codes).select("FolicAcid_status", "FolicAcid_missing").rows()
+        [('undetermined', 'B12TreatmentStarted|VitaminB12Deficiency'), ('not-applicable', '')]
+        """
+        return self.cohorts().decode(frame, explain)
+
+    def row(self, record: Mapping[str, object] | bytes, *, as_of: date | None = None) -> tuple[str, dict[str, object]]:
+        """The identifier of a record, and what it states as a row of :meth:`cohort_schema`.
+
+        Of a value of which only a bound is known, the row has a number on the same side of every threshold.
+
+        Raises:
+            InvalidRecord: the record is not answered; every reason is given.
+
+        >>> load().row({"id": "urn:example:p", "asOf": "2026-01-15", "absent": ["BariatricSurgery"]})
+        ('urn:example:p', {'BariatricSurgery': False})
+        """
+        from b12kg.cohort import row_of
+
+        reading = read(record, self.content, as_of=as_of)
+        self._valid(reading, "table")
+        return reading.record.id, row_of(reading.record, self.content)
+
+    def cohorts(self) -> Cohorts:
+        """The guideline as it answers frames, whatever their library; worked out anew, in some milliseconds."""
+        from b12kg.cohort import Cohorts
+
+        compiled = self.compiled
+        return Cohorts(compiled.guideline, compiled.tables, compiled.shapes, partial(alerts_of, compiled.guideline))
 
     def _shapes(self, engine: Engine) -> Shapes | None:
         return self.compiled.shapes if engine == "table" else None

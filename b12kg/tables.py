@@ -246,7 +246,7 @@ def example(
     for name in known:
         if name in guideline.quantities:
             (bin_,) = (bin_ for bin_ in guideline.bins_of(name) if bin_.label == known[name])
-            numbers = [*_numbers_in(bin_)]
+            numbers = [*numbers_in(bin_)]
             number = next((number for number in numbers if accept(name, number)), numbers[0])
             measurements.append({"of": name, "value": json_number(number), "unit": guideline.quantities[name].unit})
     record: dict[str, JsonValue] = {
@@ -263,7 +263,7 @@ def example(
     return record
 
 
-def _numbers_in(bin_: Bin) -> Iterator[Decimal]:
+def numbers_in(bin_: Bin) -> Iterator[Decimal]:
     """Some numbers of a range: bounds that belong to it, one between its bounds, those beyond the only one."""
     low, high = (
         next((bound.value for bound in bin_.restrictions if bound.facet.startswith(side)), None)

