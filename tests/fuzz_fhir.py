@@ -8,6 +8,7 @@ input that takes over 4 seconds or 500 MB.
 from __future__ import annotations
 
 import json
+import resource
 import sys
 from datetime import date
 from pathlib import Path
@@ -21,7 +22,11 @@ with atheris.instrument_imports(include=["b12kg.records"]):
 
 from tests.fhir_resources import PATIENT, POOL, bundle
 
-LIMITS = ["-timeout=4", "-rss_limit_mb=500", "-max_len=40000"]
+# The memory is limited by the system: the peak that libFuzzer would look at begins with that of the process that
+# started this one.
+LIMITS = ["-timeout=4", "-rss_limit_mb=0", "-max_len=40000"]
+MEMORY = 500 * 2**20
+STATUS = Path("/proc/self/status")
 AS_OF = date(2026, 1, 15)
 
 
@@ -30,10 +35,14 @@ def main(arguments: list[str]) -> None:
     guideline = load_guideline()
     folder = Path(arguments[0])
     resources = [PATIENT, *POOL]
-    seeds = [bundle(PATIENT, resource) for resource in POOL] + resources
+    seeds = [bundle(PATIENT, one) for one in POOL] + resources
     for number, seed in enumerate(seeds):
         (folder / f"seed-{number}").write_text(json.dumps(seed), encoding="utf-8")
     (folder / "seed-lines").write_text("\n".join(map(json.dumps, resources)), encoding="utf-8")
+
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    held = int(next(line for line in STATUS.read_text().splitlines() if line.startswith("VmData")).split()[1]) * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (held + MEMORY, most))
 
     def read(data: bytes) -> None:
         try:

@@ -343,6 +343,39 @@ def test_an_export_that_refers_to_two_servers_is_refused(guideline: Guideline, t
         read_bulk(tmp_path, guideline, TODAY)
 
 
+@pytest.mark.parametrize("twice", [False, True])
+@pytest.mark.parametrize(
+    ("value", "unit"),
+    [
+        (34, "%"),
+        (34.5, "%"),
+        (0, "%"),
+        (0.34, "L/L"),
+        (35.0001, "%"),
+        (34.99999, "%"),
+        (-1, "%"),
+        (1e9, "%"),
+        (3.5e1, "%"),
+    ],
+)
+def test_a_number_is_that_of_its_line(value: float, unit: str, twice: bool, compares: Compares) -> None:
+    ranged: Json = {"referenceRange": [{"low": {"value": 36, "unit": "%"}, "high": {"value": 46, "unit": "%"}}]}
+    one = {**observation("4544-3", value, unit, "2025-01-02", id="v"), **(ranged if twice else {})}
+    before = observation("4544-3", 40, "%", "2025-01-01", id="w", **ranged)
+    other = about("q", observation("4544-3", 28, "%", "2025-01-02", id="x"))
+    export = compares(person(), person("q"), one, before, other)
+    assert export.counts["patients"] == 2
+
+
+def test_a_number_of_several_spellings_is_one(guideline: Guideline, tmp_path: Path) -> None:
+    one, two = (json.dumps(observation("4544-3", 34.5, "%", "2025-01-02", id=id)) for id in "ab")
+    lines = written(tmp_path, person(), one, two.replace("34.5", "34.50"))
+    assert "34.50" in lines[2]
+    export = read_bulk(tmp_path, guideline, TODAY)
+    assert together(export) == singly(lines, guideline)
+    assert row(export) == {"Hematocrit": 34.5}
+
+
 def test_a_name_that_stands_there_twice(guideline: Guideline, tmp_path: Path) -> None:
     lines = written(
         tmp_path,
@@ -592,6 +625,8 @@ def test_an_export_made_up_for_load(guideline: Guideline, tmp_path: Path) -> Non
         ("_SETTLED", "bool_or(instant IS NULL) OR bool_or(is_timed) <> bool_and(is_timed)", "false"),
         ("_SETTLED", "UNION SELECT patient FROM stated JOIN facts USING (patient, of) WHERE kind = 'opens'", ""),
         ("_SETTLED", "UNION SELECT patient FROM facts WHERE kind = 'odd'", ""),
+        ("_FACTS", "number_at(text, value_place)) AS value", "1.0) AS value"),  # each value is that of the form
+        ("_WITH_NUMBERS", "form_with_numbers(text) ||", "form_of(text) ||"),  # a number is not taken again
         ("_TEXTS", "OR contains(json::VARCHAR, '\\u')", ""),  # codes that are escaped are overlooked
         ("_TEXTS", "$with_medicines AND", "$with_medicines AND false AND"),  # and so are medicines that are referred to
     ],
@@ -606,6 +641,7 @@ def test_a_defect_is_noticed(
         [observation(HCT, 34, "%", None), observation(HCT, 36, "%", id="q")],
         [condition("46177005", onsetDateTime="2019-01-01"), procedure("70536003", on="2020-01-01")],
         [condition(DEFICIENCY, foo=1)],
+        [observation("20570-8", 0.41, "L/L")],
         [json.dumps(condition(DEFICIENCY)).replace(DEFICIENCY, r"190\u003634004")],
         [BY_REFERENCE],
     ]

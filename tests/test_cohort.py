@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,37 @@ def test_numbers_of_other_exact_types_are_answered(executable: ExecutableGuideli
     expected, _ = answers(executable, frame.cast(pl.Float64), "polars")
     assert len({code["MaintenanceTreatment"] for code in expected.values()}) == 3
     assert answers(executable, frame, library) == (expected, {})
+
+
+@pytest.mark.parametrize("library", ["polars", "duckdb", "pyarrow"])
+def test_decimals_of_many_digits_are_answered_where_a_double_is_one(
+    executable: ExecutableGuideline, library: str
+) -> None:
+    values = [Decimal("41.3"), Decimal(0), None, Decimal("34.999999999999999999")]
+    frame = pl.DataFrame({"Hematocrit": pl.Series(values, dtype=pl.Decimal(38, 18))})
+    codes, reasons = answers(executable, frame, library)
+    assert codes == answers(executable, pl.DataFrame({"Hematocrit": [41.3, 0.0, None]}), "polars")[0]
+    assert reasons.keys() == {3}
+    assert "no number that JSON carries exactly" in reasons[3]
+
+
+@pytest.mark.parametrize("key", ["folicacid", "REASON", "FolicAcid_status", "hematocrit", 5])
+def test_a_key_that_an_engine_could_take_for_another_column_is_refused(
+    executable: ExecutableGuideline, key: Any
+) -> None:
+    frame = pl.DataFrame({str(key): ["a"], "PerniciousAnemia": [True]})
+    with pytest.raises(UsageError, match="the key"):
+        executable.recommend_table(frame, key=key)
+
+
+def test_a_table_that_cannot_be_read_is_told_by_its_columns(executable: ExecutableGuideline) -> None:
+    twice = pa.Table.from_arrays([pa.array([1.0]), pa.array([2.0])], names=["Hematocrit", "Hematocrit"])
+    with pytest.raises(UsageError, match="Hematocrit: double, Hematocrit: double"):
+        executable.recommend_table(twice)
+    mixed = pd.DataFrame({"Hematocrit": pd.Series([41.0, "Mrs Doe"], dtype="object")})
+    with pytest.raises(UsageError, match="'Hematocrit' holds values of several types") as error:
+        executable.recommend_table(mixed)
+    assert "Doe" not in str(error.value)
 
 
 def test_single_precision_is_refused(executable: ExecutableGuideline) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
+import time
 from argparse import Namespace
 from collections import Counter
 from html.parser import HTMLParser
@@ -15,6 +18,7 @@ import polars as pl
 import pytest
 
 from b12kg.cli import cohort as command
+from b12kg.cli import main
 from b12kg.cohort.files import Counts, Job, run
 from b12kg.cohort.summary import STATUSES, as_page, as_text, summary
 from b12kg.errors import UsageError
@@ -117,7 +121,9 @@ def _odd(value: object) -> bool:
         ("Hematocrit", "n/a", False),
         ("BariatricSurgery", "true", True),
         ("BariatricSurgery", "", True),
-        ("BariatricSurgery", "True", False),
+        ("BariatricSurgery", "True", True),
+        ("BariatricSurgery", "FALSE", True),
+        ("BariatricSurgery", "yes", False),
         ("BariatricSurgery", "1", False),
         ("jurisdiction", "GB", True),
         ("jurisdiction", "GB ", False),
@@ -196,6 +202,48 @@ def test_a_run_that_was_killed_goes_on(
     assert came_out(tmp_path / "out") == came_out(tmp_path / "whole")
 
 
+def test_a_run_that_had_done_nothing_leaves_nothing_to_another(
+    executable: ExecutableGuideline, rows: list[Row], tmp_path: Path
+) -> None:
+    frame_of(executable, rows).write_parquet(tmp_path / "in.parquet")
+    frame_of(executable, rows[:100]).write_parquet(tmp_path / "few.parquet")
+    ran(executable, Job(tmp_path / "in.parquet", tmp_path / "out", rows=300))
+    with pytest.raises(UsageError, match="made from another input"):
+        ran(executable, Job(tmp_path / "few.parquet", tmp_path / "out", rows=300))
+    for mark in (tmp_path / "out" / "done").iterdir():
+        mark.unlink()
+    (tmp_path / "out" / "codes" / "00003.part").write_bytes(b"half")
+    assert ran(executable, Job(tmp_path / "few.parquet", tmp_path / "out", rows=300)).rows == 100
+    codes, reasons = came_out(tmp_path / "out")
+    assert len(codes) + len(reasons) == 100
+    assert [path.name for path in (tmp_path / "out" / "codes").iterdir()] == ["00000.parquet"]
+
+
+@pytest.mark.parametrize("after", [0, 3])
+def test_a_process_that_was_killed_leaves_nothing_half_done(
+    executable: ExecutableGuideline, rows: list[Row], tmp_path: Path, after: int
+) -> None:
+    frame_of(executable, rows).write_parquet(tmp_path / "rows.parquet")
+    options = [str(tmp_path / "rows.parquet"), "-o", str(tmp_path / "out"), "--rows", "100"]
+    command = [sys.executable, "-m", "b12kg", "cohort", *options]
+    out, marks, pipe = tmp_path / "out", tmp_path / "out" / "done", subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, cwd=Path(__file__).parents[1]) as killed:
+        deadline = time.monotonic() + 60
+        while not (out / "run.json").exists() or len(list(marks.glob("*.json"))) < after:
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        killed.kill()
+    done = {path: path.stat().st_mtime_ns for path in marks.glob("*.json")}
+    assert after <= len(done) < 12
+    counts = ran(executable, Job(tmp_path / "rows.parquet", tmp_path / "out", rows=100))
+    assert {path: path.stat().st_mtime_ns for path in done} == done  # what was done is not done again
+    whole = ran(executable, Job(tmp_path / "rows.parquet", tmp_path / "whole", rows=100))
+    assert counts == whole
+    assert came_out(tmp_path / "out") == came_out(tmp_path / "whole")
+    assert counts.rows == ROWS
+
+
 def test_another_run_does_not_go_on_with_it(executable: ExecutableGuideline, rows: list[Row], tmp_path: Path) -> None:
     path, out = tmp_path / "in.parquet", tmp_path / "out"
     frame_of(executable, rows).write_parquet(path)
@@ -219,6 +267,11 @@ def test_another_run_does_not_go_on_with_it(executable: ExecutableGuideline, row
         ("rows.csv", "Hematocrit\n41\n", "duckdb", "the backend is polars"),
         ("rows.csv", "Hematocrit,row\n41,1\n", "polars", "there is such a column"),
         ("rows.csv", "Hematocrit\n41\n", "spark", "Spark reads Parquet"),
+        ("rows.csv", "", "polars", r"rows.csv: cannot be read as what its name says \(NoDataError\)"),
+        ("rows.csv", "PerniciousAnaemia\n", "polars", "perhaps 'PerniciousAnemia' is meant"),
+        ("rows.csv", "Hematocrit\n41,Mrs Doe\n", "polars", "rows.csv: cannot be read"),
+        ("rows.parquet", "PAR1", "polars", "rows.parquet: cannot be read"),
+        ("rows.parquet", "PAR1", "duckdb", "rows.parquet: cannot be read"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(
@@ -227,8 +280,117 @@ def test_what_cannot_be_read_is_an_error(
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match=said):
         ran(executable, Job(tmp_path / name, tmp_path / "out", backend=backend))
+    assert not (tmp_path / "out" / "codes").exists() or not [*(tmp_path / "out" / "codes").iterdir()]
+    (tmp_path / "good.csv").write_text("id,Hematocrit\n1,41\n", encoding="utf-8")
+    assert ran(executable, Job(tmp_path / "good.csv", tmp_path / "out", "id")).rows == 1  # nothing stands in its way
     with pytest.raises(UsageError, match="no such file"):
         ran(executable, Job(tmp_path / "nothing", tmp_path / "out2"))
+
+
+@pytest.mark.parametrize("backend", ["polars", "duckdb"])
+def test_a_file_is_that_of_its_name_and_no_other(executable: ExecutableGuideline, tmp_path: Path, backend: Any) -> None:
+    folder = tmp_path / "k=9"
+    folder.mkdir()
+    three = pl.DataFrame({"k": ["a", "b", "c"], "Hematocrit": [31.0, 41.0, 310.0]})
+    three.write_parquet(folder / "p[1].parquet")
+    pl.DataFrame({"k": ["z"], "Hematocrit": [30.0]}).write_parquet(folder / "p1.parquet")
+    counts = ran(executable, Job(folder / "p[1].parquet", tmp_path / "out", "k", backend))
+    codes, reasons = came_out(tmp_path / "out", "k")
+    assert (counts.rows, {*codes}, {*reasons}) == (3, {"a", "b"}, {"c"})
+
+
+@pytest.mark.parametrize("other", ["b.CSV.gz", "notes.txt", "inner/"])
+def test_nothing_in_a_folder_is_passed_over(executable: ExecutableGuideline, tmp_path: Path, other: str) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.csv", "B.CSV", "_SUCCESS", ".crc"):
+        (folder / name).write_text("id,Hematocrit\n1,41\n", encoding="utf-8")
+    assert ran(executable, Job(folder, tmp_path / "out", "id")).rows == 2
+    if other.endswith("/"):
+        (folder / other).mkdir()
+    else:
+        (folder / other).write_text("id,Hematocrit\n1,41\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=rf"a folder of such alone \(found: {other.rstrip('/')}\)"):
+        ran(executable, Job(folder, tmp_path / "out2", "id"))
+
+
+def test_rows_are_numbered_over_all_files(executable: ExecutableGuideline, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for name, values in (("a", [31, 310, 32]), ("b", [33, 330])):
+        (tmp_path / "in" / f"{name}.csv").write_text("\n".join(map(str, ["Hematocrit", *values])), encoding="utf-8")
+    ran(executable, Job(tmp_path / "in", tmp_path / "out", rows=2))
+    codes, reasons = came_out(tmp_path / "out")
+    assert ({*codes}, {*reasons}) == ({0, 2, 3}, {1, 4})
+    with pytest.raises(UsageError, match="made from another options"):
+        ran(executable, Job(tmp_path / "in", tmp_path / "out", rows=3))
+
+
+def test_cells_with_other_separators_are_refused(executable: ExecutableGuideline, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id;Hematocrit\n1;41\n", encoding="utf-8")
+    with pytest.raises(UsageError, match="commas between them"):
+        ran(executable, Job(tmp_path / "rows.csv", tmp_path / "out", "id"))
+
+
+@pytest.mark.parametrize("name", ["run.json", "done/00000.json"])
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_a_mark_that_is_none_is_refused(
+    executable: ExecutableGuideline, tmp_path: Path, name: str, content: str
+) -> None:
+    (tmp_path / "rows.csv").write_text("id,Hematocrit\n1,41\n", encoding="utf-8")
+    job = Job(tmp_path / "rows.csv", tmp_path / "out", "id")
+    ran(executable, job)
+    (tmp_path / "out" / name).write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match="give a new folder"):
+        ran(executable, job)
+
+
+def test_the_rows_of_records_bear_their_identifiers(executable: ExecutableGuideline, tmp_path: Path) -> None:
+    lines = ['{"id": "urn:a", "asOf": "2026-01-15"}', "", "{", '{"id": "urn:b", "asOf": "2026-01-15"}']
+    (tmp_path / "r.ndjson").write_text("\n".join(lines), encoding="utf-8")
+    ran(executable, Job(tmp_path / "r.ndjson", tmp_path / "out"))
+    found = pl.read_parquet(tmp_path / "out" / "codes" / "*.parquet")
+    assert found.select("row", "id").rows() == [(0, "urn:a"), (2, "urn:b")]
+    (refused,) = pl.read_parquet(tmp_path / "out" / "rejects" / "*.parquet").rows()
+    assert refused[0] == 1
+    assert refused[1].startswith("column 2: not JSON")
+
+
+@pytest.mark.parametrize("content", [b"no gzip", b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03\x01"])
+def test_an_export_that_is_damaged_is_refused_by_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "Patient.ndjson.gz").write_bytes(content)
+    assert main(["cohort", str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 2
+    assert str(tmp_path / "in") in capsys.readouterr().err
+
+
+def test_an_export_is_one_by_any_of_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "Allergy.ndjson").write_text("", encoding="utf-8")
+    (tmp_path / "in" / "Patient.ndjson").write_text('\n{"resourceType": "Patient", "id": "p"}', encoding="utf-8")
+    assert main(["cohort", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--as-of", "2026-01-15"]) == 0
+    assert "1 patients" in capsys.readouterr().out
+    (tmp_path / "in" / "Marked.ndjson").write_text("\ufeff{}", encoding="utf-8")
+    assert main(["cohort", str(tmp_path / "in"), "-o", str(tmp_path / "out2"), "--as-of", "2026-01-15"]) == 2
+    assert "Marked.ndjson: begins with a byte order mark" in capsys.readouterr().err
+
+
+def test_an_export_is_not_written_beside_what_is_another_s(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "Patient.ndjson").write_text('{"resourceType": "Patient", "id": "p"}', encoding="utf-8")
+    (tmp_path / "out" / "facts").mkdir(parents=True)
+    (tmp_path / "out" / "facts" / "features.parquet").write_text("mine")
+    command = ["cohort", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--as-of", "2026-01-15"]
+    assert main(command) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert (tmp_path / "out" / "facts" / "features.parquet").read_text() == "mine"
+    command[3] = str(tmp_path / "new")
+    for _ in range(2):
+        assert main(command) == 0
+    command[5] = "2026-01-16"
+    assert main(command) == 2
+    assert "made from another export" in capsys.readouterr().err
 
 
 # ---- counting ----------------------------------------------------------------------------------

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Any
 
 import pytest
 
 from b12kg.errors import InvalidRecord
 from b12kg.guideline import Guideline
-from b12kg.records.bundle import newest_of, read_date
+from b12kg.records.dates import newest_of, read_date
 from b12kg.records.fhir import read_fhir
 from tests.fhir_resources import (
+    DEFICIENCY,
+    ICD10CM,
     OWN,
     PATIENT,
     PERNICIOUS,
+    SNOMED,
     TODAY,
+    UCUM,
     Json,
     Reads,
     bundle,
@@ -205,6 +210,32 @@ def test_which_may_be_the_latest(dates: list[str | None], newest: list[bool]) ->
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "after"),
+    [
+        ("2024-01-02", "2024-01-01", True),
+        ("2024-01-01", "2024-01-01", False),
+        ("2024-02", "2024-01-31", True),
+        ("2024-01", "2024-01-31", False),
+        ("2024-01-01T10:00:00Z", "2024-01-01T09:59:59Z", True),
+        ("2024-01-01T10:00:00Z", "2024-01-01T10:00:00Z", False),
+        ("2024-01-01T10:00:00Z", "2024-01-01", False),
+    ],
+)
+def test_what_is_certainly_later(one: str, other: str, after: bool) -> None:
+    first, second = read_date(one), read_date(other)
+    assert first is not None
+    assert second is not None
+    assert first.after(second) is after
+
+
+def test_a_bound_and_a_value_of_one_day_contradict_each_other(reads: Reads) -> None:
+    bound, value = observation("13965-9", "<10", "umol/L", id="b"), observation("13965-9", 10, "umol/L", id="v")
+    found, report = reads(bound, value)
+    assert found == {}
+    assert [one.resource for one in report.conflicting] == ["Observation/b", "Observation/v"]
+
+
+@pytest.mark.parametrize(
     ("other", "value"),
     [
         ({"issued": "2025-07-01T00:00:00Z"}, None),  # it can have been measured before the other or after it
@@ -269,7 +300,7 @@ def test_a_date_that_is_none_is_refused_by_its_place(resource: Json, place: str,
         reads(resource)
 
 
-@pytest.mark.parametrize("born", ["1960-13-01", 19600229, 1.5, True, "tomorrow"])
+@pytest.mark.parametrize("born", ["1960-13-01", 19600229, 0, 86400, 1.5, True, "tomorrow", "86400"])
 def test_a_date_of_birth_that_is_none_is_refused(born: object, guideline: Guideline) -> None:
     with pytest.raises(InvalidRecord, match=r"Patient/p at Bundle.entry\[0\].resource.birthDate"):
         read_fhir(bundle({**PATIENT, "birthDate": born}), guideline, TODAY)
@@ -324,6 +355,34 @@ def test_what_changes_what_a_resource_says_is_not_overlooked(more: Json, words: 
     assert [words in one.reason for one in report.ignored if one.resource == "Observation/o"] == [True]
 
 
+def test_an_error_is_said_to_be_one_whatever_else_it_bears(reads: Reads) -> None:
+    wrong = {**SERUM, "status": "entered-in-error", "focus": [{"reference": "Patient/fetus"}]}
+    _, report = reads(wrong)
+    assert [one.reason for one in report.ignored if one.resource == "Observation/o"] == ["entered in error"]
+
+
+def test_what_may_have_ended_from_the_day_of_the_record_on(guideline: Guideline) -> None:
+    over = condition(**PLANNING, abatementDateTime="2026-01")
+    record, report = read_fhir(bundle(PATIENT, over), guideline, date(2026, 1, 1))
+    assert record.statements == ()
+    assert [one.of for one in report.may_suggest] == ["PlanningPregnancy"]
+
+
+def test_a_circumstance_that_is_refuted_is_not_stated(reads: Reads) -> None:
+    pregnant = condition("77386006", "x")
+    assert "outside" in reads(pregnant)[0].values()
+    found, report = reads(refuted("77386006", id="x"))
+    assert found == {}
+    assert [one.resource for one in report.ignored] == ["Condition/x"]
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_two_codes_the_one_that_says_more_counts(turned: bool, reads: Reads) -> None:
+    codings = [{"system": SNOMED, "code": DEFICIENCY}, {"system": ICD10CM, "code": "E53.8"}]
+    both = {"coding": codings[::-1] if turned else codings}
+    assert reads({**condition(DEFICIENCY), "code": both})[0] == {"VitaminB12Deficiency": True}
+
+
 def test_what_changes_one_component_leaves_the_others(reads: Reads) -> None:
     value = {"value": 33, "unit": "%", "system": "http://unitsofmeasure.org", "code": "%"}
     part = {"code": coded("http://loinc.org", "4544-3"), "valueQuantity": value}
@@ -368,6 +427,17 @@ def test_an_allergy_to_what_no_policy_names_is_ignored(reads: Reads) -> None:
 )
 def test_the_litre_in_both_spellings(code: str, value: float, unit: str, stated: Json, reads: Reads) -> None:
     assert reads(observation(code, value, unit))[0] == stated
+
+
+def test_the_code_of_a_unit_counts_before_its_words(reads: Reads) -> None:
+    value = {"value": 41, "unit": "per cent", "system": UCUM, "code": "%"}
+    assert reads(observation("4544-3", 41, "%", valueQuantity=value))[0] == {"Hematocrit": "41"}
+
+
+def test_words_in_the_place_of_a_unit_stay_out_of_the_message(reads: Reads) -> None:
+    with pytest.raises(InvalidRecord, match="no unit of Hematocrit") as error:
+        reads(observation("4544-3", 41, "%", valueQuantity={"value": 41, "unit": "as told by Mrs Doe"}))
+    assert "Doe" not in str(error.value)
 
 
 def test_a_value_that_cannot_be_converted_exactly_is_told_by_its_unit(reads: Reads) -> None:

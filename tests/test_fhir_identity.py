@@ -107,6 +107,23 @@ def test_a_patient_without_an_address_belongs_to_none_of_two_servers(guideline: 
     }
 
 
+def test_who_is_not_in_the_input_is_one_by_the_address(guideline: Guideline) -> None:
+    one, two = about("Patient/x"), about("Patient/x", DEFICIENCY)
+    assert patients(guideline, at(A, one), at(B, two)) == {
+        f"{A}/Patient/x": PERNICIOUS_ONLY,
+        f"{B}/Patient/x": {"VitaminB12Deficiency": True},
+    }
+    both = {"PerniciousAnemia": True, "VitaminB12Deficiency": True}
+    by_address = about(f"{A}/Patient/x", DEFICIENCY, "d")
+    assert patients(guideline, entry(one), entry(by_address)) == {"Patient/x": both}
+    assert patients(guideline, entry(one), entry({**two, "id": "d"})) == {"Patient/x": both}
+
+
+def test_a_group_is_no_patient(guideline: Guideline) -> None:
+    group = {"resourceType": "Group", "id": "p", "type": "person", "actual": True}
+    assert patients(guideline, entry(PATIENT), entry(group), entry(about("Group/p"))) == {"Patient/p": {}}
+
+
 def test_a_reference_that_may_be_to_several_is_refused(guideline: Guideline) -> None:
     entries = [at(A, PATIENT), at(B, PATIENT), entry(about("Patient/p"), "urn:uuid:1")]
     refused(guideline, r"Condition/c at Bundle.entry\[\d\].resource.subject: it may point to several", *entries)

@@ -26,7 +26,7 @@ from b12kg.guideline import Guideline
 from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Recommendation
 from b12kg.records import read
-from b12kg.records.fhir import read_fhir
+from b12kg.records.fhir import read_fhir, read_patients
 from tests.cases import SHARED
 from tests.fhir_resources import (
     BARIATRIC,
@@ -607,9 +607,9 @@ def test_fhir_is_a_format_of_records(guideline: Guideline, executable: Executabl
 
 
 def test_without_the_extra_it_is_said_what_to_install(guideline: Guideline, monkeypatch: pytest.MonkeyPatch) -> None:
-    from b12kg.records import resource
+    from b12kg.records import r4
 
-    resource._model.cache_clear()
+    r4._model.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] in ("fhir", "pydantic")]:
         monkeypatch.setitem(sys.modules, name, None)
     for name in ("fhir", "pydantic"):
@@ -696,27 +696,32 @@ def assert_clear(reading: Callable[[], object]) -> None:
     assert all(problem.path and problem.message for problem in problems)
 
 
+ODDITIES = JSON | st.sampled_from(WELL_NEARLY).map(copy.deepcopy)
+CHANGES = st.tuples(
+    st.integers(0, 1000), st.sampled_from(["change", "take away", "add"]), st.sampled_from(KEYS), ODDITIES
+)
+
+
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(POOL), st.data())
+@given(st.sampled_from(POOL), st.lists(CHANGES, min_size=1, max_size=3))
 def test_a_change_anywhere_is_an_answer_or_a_clear_error(
-    executable: ExecutableGuideline, resource: Json, data: st.DataObject
+    executable: ExecutableGuideline, resource: Json, changes: list[tuple[int, str, str, Any]]
 ) -> None:
     document = copy.deepcopy(bundle(PATIENT, resource))
-    for _ in range(data.draw(st.integers(1, 3))):
-        path = data.draw(st.sampled_from(places(document)[1:]))
+    for number, change, new_key, value in changes:
+        found = places(document)[1:]
+        if not found:
+            break
+        path = found[number % len(found)]
         at: Any = document
-        try:
-            for key in path[:-1]:
-                at = at[key]
-            match data.draw(st.sampled_from(["change", "take away", "add"])):
-                case "change":
-                    at[path[-1]] = copy.deepcopy(data.draw(JSON | st.sampled_from(WELL_NEARLY)))
-                case "take away":
-                    del at[path[-1]]
-                case _ if isinstance(at, dict):
-                    at[data.draw(st.sampled_from(KEYS))] = copy.deepcopy(data.draw(JSON | st.sampled_from(WELL_NEARLY)))
-        except (KeyError, IndexError, TypeError):
-            continue  # an earlier change took that place away
+        for key in path[:-1]:
+            at = at[key]
+        if change == "change":
+            at[path[-1]] = value
+        elif change == "take away":
+            del at[path[-1]]
+        elif isinstance(at, dict):
+            at[new_key] = value
     text = json.dumps(document).replace('"@', "").replace('@"', "").encode()
     assert_clear(lambda: executable.recommend(text, format="fhir", as_of=TODAY))
 
@@ -755,6 +760,7 @@ GOOD = json.dumps(bundle(PATIENT, condition(PERNICIOUS)))
         ('{"resourceType": "Bundle", "type": "collection", "entry": [1]}', r"Bundle.entry\[0\]"),
         ('{"resourceType": "Bundle", "type": "collection"}', "about no patient"),
         (GOOD.replace('"Condition"', "7"), r"Bundle.entry\[1\].resource"),
+        (GOOD.replace('"Condition"', '"condition"'), r"Bundle.entry\[1\].resource: no FHIR resource"),
         (GOOD.replace('"code": "84027009"', '"code": 84027009'), r"Condition/c at Bundle.entry\[1\].resource.code"),
         (GOOD.replace('"clinicalStatus"', '"clinicalState"'), "clinicalState: not valid in FHIR R4"),
         (GOOD.replace('"code": "active"', '"code": "lively"'), "clinicalStatus: no code of it"),
@@ -789,6 +795,38 @@ def test_a_unit_is_never_guessed(quantity: Json, message: str | None, reads: Rea
         reads(seen)
     assert "Observation/o at Bundle.entry[1].resource" in str(error.value)
     assert "Doe" not in str(error.value)
+
+
+def test_objects_are_counted_over_all_patients(guideline: Guideline, monkeypatch: pytest.MonkeyPatch) -> None:
+    document = bundle(PATIENT, condition(PERNICIOUS), condition(PERNICIOUS, "d", subject={"reference": "Patient/q"}))
+    objects = 1 + 2 * 11  # of the Patient, and of each Condition
+    monkeypatch.setattr("b12kg.records.fhir._OBJECTS", objects)
+    assert len(read_patients(document, guideline, TODAY)) == 2
+    monkeypatch.setattr("b12kg.records.fhir._OBJECTS", objects - 1)
+    with pytest.raises(InvalidRecord, match="too many objects"):
+        read_patients(document, guideline, TODAY)
+
+
+@pytest.mark.parametrize("kind", ["Condition", "Medication"])
+def test_levels_are_counted_before_a_resource_is_validated(kind: str, reads: Reads) -> None:
+    def nested(times: int) -> Any:
+        inner: Any = {"url": "urn:x", "valueBoolean": True}
+        for _ in range(times):
+            inner = {"url": "urn:x", "extension": [inner]}
+        return [inner]
+
+    given = medication("MedicationAdministration", "", "completed", medicationReference={"reference": "Medication/med"})
+    del given["medicationCodeableConcept"]
+    cobalamin = {"resourceType": "Medication", "id": "med", "code": coded(RXNORM, "5514")}
+    one = condition(PERNICIOUS) if kind == "Condition" else cobalamin
+    for times, message in ((28, ""), (29, r"nested too deeply \(found: 61; accepted: at most 60 levels\)")):
+        resources = (one | {"extension": nested(times)}, *((given,) if one is cobalamin else ()))
+        if message:
+            with pytest.raises(InvalidRecord, match=message) as error:
+                reads(*resources)
+            assert len(error.value.problems) == 1
+        else:
+            assert len(reads(*resources)[0]) == 1
 
 
 def test_no_data_of_the_patient_is_in_a_message(guideline: Guideline) -> None:

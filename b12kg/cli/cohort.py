@@ -11,6 +11,7 @@ import json
 import re
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -59,6 +60,10 @@ def cohort(arguments: argparse.Namespace) -> int:
         if extra is None:
             raise
         raise UsageError(f"this needs {error.name}: pip install 'b12kg[{extra}]'") from error
+    except (OSError, EOFError, zlib.error) as error:
+        place = getattr(error, "filename", None) or arguments.input
+        words = getattr(error, "strerror", None) or "a compressed file is damaged, or is none"
+        raise UsageError(f"{place}: {words}") from error
     counts.add(refused)
     if arguments.summary:
         found = summary(cohorts.outcomes, counts)
@@ -70,12 +75,14 @@ def cohort(arguments: argparse.Namespace) -> int:
 
 
 def is_export(path: Path) -> bool:
-    """Whether a folder is a FHIR bulk export: the first line of its first file is a resource."""
-    files = sorted(file for file in path.glob("*.ndjson*")) if path.is_dir() else []
-    if not files:
-        return False
-    with gzip.open(files[0]) if files[0].suffix == ".gz" else files[0].open("rb") as file:
-        return b'"resourceType"' in file.readline(1_000_000)
+    """Whether a folder is a FHIR bulk export: the first line of one of its files is a resource."""
+    for name in sorted(path.glob("*.ndjson*")) if path.is_dir() else ():
+        with gzip.open(name) if name.suffix == ".gz" else name.open("rb") as file:
+            while (line := file.readline(1_000_000)) and not line.strip():
+                pass  # to the first line that is not empty
+            if b'"resourceType"' in line:
+                return True
+    return False
 
 
 def _from_fhir(guideline: ExecutableGuideline, job: Job) -> tuple[Job, Counts]:
@@ -84,7 +91,7 @@ def _from_fhir(guideline: ExecutableGuideline, job: Job) -> tuple[Job, Counts]:
     Beside ``answers`` the output has ``facts``: a row of features a patient, what lies outside the source, and
     who was refused with place and reason. ``counts.json`` is written last, so that what has it is complete.
     """
-    from b12kg.cohort.files import Counts, digest_of, write_whole
+    from b12kg.cohort.files import Counts, digest_of, read_form, write_whole
     from b12kg.records.bulk import read_bulk
 
     if job.key is not None:
@@ -97,18 +104,23 @@ def _from_fhir(guideline: ExecutableGuideline, job: Job) -> tuple[Job, Counts]:
         "asOf": as_of.isoformat(),
         "input": {path.name: digest_of(path) for path in sorted(job.input.glob("*.ndjson*"))},
     }
-    done = folder / "counts.json"
-    form = json.loads(done.read_text(encoding="utf-8")) if done.exists() else None
-    if form is not None and form["madeFrom"] != made_from:
-        raise UsageError(f"{job.output}: made from another export, guideline or date; give a new folder")
+    claim, done = job.output / "export.json", folder / "counts.json"
+    job.output.mkdir(parents=True, exist_ok=True)
+    if claim.exists():
+        if read_form(claim) != made_from:
+            raise UsageError(f"{job.output}: made from another export, guideline or date; give a new folder")
+    elif any(job.output.iterdir()):
+        raise UsageError(f"{job.output}: not empty, and not the output of such a run; give a new folder")
+    write_whole(claim, json.dumps(made_from, indent=2) + "\n")
+    form = read_form(done) if done.exists() else None
     if form is None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)
         with progress("reading the export"):
             export = read_bulk(job.input, guideline.content, as_of)
             for name in ("features", "outside", "rejects"):
                 getattr(export, name).write_parquet(str(folder / f"{name}.parquet"))
         reasons = export.rejects.aggregate("message, count(*)").fetchall()
-        form = {"madeFrom": made_from, "counts": {**export.counts}, "reasons": dict(reasons)}
+        form = {"counts": {**export.counts}, "reasons": dict(reasons)}
         write_whole(done, json.dumps(form, indent=2) + "\n")
     print(", ".join(f"{count:,} {_words(name)}" for name, count in form["counts"].items()))
     rejected = form["counts"]["patientsRejected"]

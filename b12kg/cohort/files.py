@@ -15,8 +15,10 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
     import polars as pl
 
 Backend = Literal["polars", "duckdb", "spark"]
+_NAMES = {"polars": "Polars", "duckdb": "DuckDB", "spark": "Spark"}
 # Rows of one part: what a kill costs at most, and what is held at once of a text file.
 ROWS = 2_000_000
 _FORMAT = 1
+_PART = ".part"  # of a file that is not whole yet
+_PATTERN = "*?[]{}\\"  # what Spark takes for a pattern in a path
 _SUFFIXES = {".parquet": "parquet", ".csv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson"}
 # For one record of the JSON format: its row, or every reason for which it is refused.
 ReadRecord = Callable[[bytes], "tuple[str, Mapping[str, object]]"]
@@ -66,9 +71,16 @@ class Counts:
 
     @staticmethod
     def of(form: Mapping[str, Any]) -> Counts:
-        """The counts in a form."""
-        codes = {name: Counter({int(code): n for code, n in found.items()}) for name, found in form["codes"].items()}
-        return Counts(form["rows"], form["refused"], codes, Counter(form["reasons"]))
+        """The counts in a form.
+
+        Raises:
+            UsageError: it is another form.
+        """
+        try:
+            codes = {name: Counter({int(c): n for c, n in found.items()}) for name, found in form["codes"].items()}
+            return Counts(form["rows"], form["refused"], codes, Counter(form["reasons"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError("the mark of a part is not what such a run writes; give a new folder") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,34 +127,86 @@ def run(
         UsageError: the input cannot be read, or the output folder holds something else.
     """
     files = _files(job.input)
+    _refuse(cohorts, job, files)
     _claim(cohorts, job, files)
     total = Counts()
     if job.backend == "spark":
         return _spark(cohorts, job, files)
-    known, parts = _parts(files, job)
-    for part, frame in parts:
-        done = job.output / "done" / f"{part.number:05}.json"
-        if done.exists():
-            found = Counts.of(json.loads(done.read_text(encoding="utf-8")))
-        else:
-            found = _part(cohorts, job, part, frame, read_record)
-            write_whole(done, json.dumps(found.to_dict()))
-        total.add(found)
-        report(total.rows, known)
+    with _reading(job.input):
+        known, parts = _parts(files, job)
+        for part, frame in parts:
+            done = job.output / "done" / f"{part.number:05}.json"
+            if done.exists():
+                found = Counts.of(read_form(done))
+            else:
+                found = _part(cohorts, job, part, frame, read_record)
+                write_whole(done, json.dumps(found.to_dict()))
+            total.add(found)
+            report(total.rows, known)
     return total
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the libraries say of a file into an error that names it; their words can hold what is in its cells."""
+    import duckdb
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, duckdb.Error) as error:
+        name = type(error).__name__
+        raise UsageError(
+            f"{path}: cannot be read as what its name says ({name}); accepted: Parquet; CSV in UTF-8 with commas, "
+            "a header, and no more cells in a line; a JSON record a line"
+        ) from error
+    except OSError as error:
+        raise UsageError(f"{error.filename or path}: {error.strerror or error}") from error
+
+
+def _refuse(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
+    """Raise for what cannot be done, before anything is written."""
+    import polars as pl
+
+    (format_,) = {format_ for _, format_ in files}
+    if job.backend != "polars" and format_ != "parquet":
+        raise UsageError(f"{_NAMES[job.backend]} reads Parquet here; for CSV and NDJSON the backend is polars")
+    if job.backend == "spark" and job.key is None:
+        raise UsageError("the rows of a Spark DataFrame have no order to number them by; name a key")
+    for path, _ in files:
+        if job.backend == "spark" and (odd := "".join(sorted({*str(path)} & {*_PATTERN}))):
+            raise UsageError(f"{path}: to Spark {odd} in a path is a pattern; name it otherwise")
+        with _reading(path):
+            if format_ == "parquet":
+                _plan(cohorts, polars.kinds(pl.scan_parquet(path, glob=False)), job)
+            elif format_ == "csv":
+                columns = _texts(pl.scan_csv(path, infer_schema=False, glob=False))
+                if len(columns) == 1 and {";", "\t"} & set(*columns):
+                    raise UsageError(f"{path}: the cells of a line are to have commas between them, not ; nor tabs")
+                _plan(cohorts, columns, job)
+            else:
+                path.open("rb").close()
+
+
+def _texts(rows: pl.LazyFrame) -> dict[str, Kind]:
+    """The columns of a file in which every cell is text."""
+    return {name: Kind("text", "text") for name in polars.kinds(rows)}
 
 
 def _files(path: Path) -> list[tuple[Path, str]]:
     """The files of the input with their formats, in the order of their names."""
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder")
-    found = sorted(p for p in path.iterdir() if p.suffix in _SUFFIXES) if path.is_dir() else [path]
-    odd = [p.name for p in found if p.suffix not in _SUFFIXES]
-    if odd or not found:
-        raise UsageError(f"{path}: rows are in files of {', '.join(_SUFFIXES)}, or in a folder of such")
-    if len({_SUFFIXES[p.suffix] for p in found}) > 1:
-        raise UsageError(f"{path}: files of several formats")
-    return [(p, _SUFFIXES[p.suffix]) for p in found]
+    # Names that begin so are what those who write tables in parts keep beside them.
+    inside = sorted(p for p in path.iterdir() if not p.name.startswith(("_", "."))) if path.is_dir() else [path]
+    odd = [p.name for p in inside if p.suffix.lower() not in _SUFFIXES or not p.is_file()]
+    if odd or not inside:
+        named = f" (found: {', '.join(odd[:3])})" if odd else ""
+        raise UsageError(f"{path}: rows are in files of {', '.join(_SUFFIXES)}, or in a folder of such alone{named}")
+    formats = sorted({_SUFFIXES[p.suffix.lower()] for p in inside})
+    if len(formats) > 1:
+        raise UsageError(f"{path}: files of several formats, {' and '.join(formats)}")
+    return [(p, formats[0]) for p in inside]
 
 
 def _claim(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
@@ -163,18 +227,26 @@ def _claim(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> None:
         },
     }
     claim = job.output / "run.json"
-    if claim.exists():
-        found = json.loads(claim.read_text(encoding="utf-8"))
-        odd = sorted(key for key in made_from if found.get(key) != made_from[key])
-        if odd:
-            raise UsageError(f"{job.output}: made from another {' and '.join(odd)}; give a new folder")
-        return
-    if job.output.exists() and any(job.output.iterdir()):
-        raise UsageError(f"{job.output}: not empty, and not the output of such a run; give a new folder")
-    for name in ("codes", "rejects", "done"):
-        (job.output / name).mkdir(parents=True, exist_ok=True)
-    write_whole(job.output / "outcomes.ndjson", "".join(json.dumps(row) + "\n" for row in cohorts.outcomes))
-    write_whole(claim, json.dumps(made_from, indent=2) + "\n")
+    with _reading(job.output):
+        job.output.mkdir(parents=True, exist_ok=True)
+        if claim.exists():
+            _go_on(job.output, read_form(claim), made_from)
+        elif {path.name for path in job.output.iterdir()} - {claim.with_suffix(_PART).name}:
+            raise UsageError(f"{job.output}: not empty, and not the output of such a run; give a new folder")
+        # First of all, so that a run that is killed at any time can go on.
+        write_whole(claim, json.dumps(made_from, indent=2) + "\n")
+        for name in ("codes", "rejects", "done"):
+            (job.output / name).mkdir(exist_ok=True)
+        write_whole(job.output / "outcomes.ndjson", "".join(json.dumps(row) + "\n" for row in cohorts.outcomes))
+
+
+def _go_on(output: Path, before: Mapping[str, object], now: Mapping[str, object]) -> None:
+    """See that an earlier run was the same; of another that had done nothing yet nothing is left."""
+    odd = sorted(key for key in now if before.get(key) != now[key])
+    if odd and any(any(output.glob(done)) for done in ("done/*.json", "*/_SUCCESS")):
+        raise UsageError(f"{output}: made from another {' and '.join(odd)}; give a new folder")
+    for half in [path for name in ("codes", "rejects") for path in output.glob(f"{name}/*.par*") if odd]:
+        half.unlink()
 
 
 def digest_of(path: Path) -> str:
@@ -183,9 +255,24 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def read_form(path: Path) -> dict[str, Any]:
+    """What an earlier run wrote of itself.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path}: not what such a run writes; give a new folder")
+    return found
+
+
 def write_whole(path: Path, content: str) -> None:
     """Write the file at once and whole, on the disk."""
-    part = path.with_suffix(".part")
+    part = path.with_suffix(_PART)
     with part.open("w", encoding="utf-8") as file:
         file.write(content)
         file.flush()
@@ -201,10 +288,8 @@ def _parts(files: list[tuple[Path, str]], job: Job) -> tuple[int | None, Iterato
     if files[0][1] == "parquet":
         import polars as pl
 
-        sizes = [int(pl.scan_parquet(path).select(pl.len()).collect().item()) for path, _ in files]
+        sizes = [int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()) for path, _ in files]
         return sum(sizes), _of_parquet(files, sizes, job)
-    if job.backend == "duckdb":
-        raise UsageError("DuckDB reads Parquet here; for CSV and NDJSON the backend is polars")
     return None, _of_csv(files, job) if files[0][1] == "csv" else _of_ndjson(files, job)
 
 
@@ -223,7 +308,7 @@ def _of_csv(files: list[tuple[Path, str]], job: Job) -> Iterator[tuple[Part, Any
     before = number = 0
     for path, format_ in files:
         # Every cell is text: what it is a value of is for the schema to say, not for its first rows.
-        lazy = pl.scan_csv(path, infer_schema=False)
+        lazy = pl.scan_csv(path, infer_schema=False, glob=False)
         start = 0
         for batch in lazy.collect_batches(chunk_size=job.rows, maintain_order=True):
             yield Part(number, path, format_, start, batch.height, before), batch
@@ -239,7 +324,7 @@ def _of_ndjson(files: list[tuple[Path, str]], job: Job) -> Iterator[tuple[Part, 
             start, lines = 0, []
             for line in file:
                 if line.strip():
-                    lines.append(line)
+                    lines.append(line.strip())
                 if len(lines) == job.rows:
                     yield Part(number, path, format_, start, len(lines), before), lines
                     number, start, lines = number + 1, start + len(lines), []
@@ -275,7 +360,7 @@ def _by_polars(cohorts: Cohorts, job: Job, part: Part, frame: pl.DataFrame | Non
         lazy = lazy.slice(part.start, part.rows)
     else:
         lazy = frame.lazy()
-        kinds = {name: Kind("text", "text") for name in polars.kinds(lazy)}
+        kinds = _texts(lazy)
         if job.key is None:
             lazy = lazy.with_row_index(ROW, part.before + part.start)
     if job.key is None:
@@ -286,12 +371,12 @@ def _by_polars(cohorts: Cohorts, job: Job, part: Part, frame: pl.DataFrame | Non
         answered = polars.looked_up(answered, cohorts.columns([*plan.codes], explain=True))
     # Both from one reading of the rows.
     sinks = [
-        made.sink_parquet(path.with_suffix(".part"), lazy=True, mkdir=False)
+        made.sink_parquet(path.with_suffix(_PART), lazy=True, mkdir=False)
         for made, path in ((answered, codes), (polars.refused(lazy, plan), rejects))
     ]
     pl.collect_all(sinks, engine="streaming")
     for path in (codes, rejects):
-        path.with_suffix(".part").replace(path)
+        path.with_suffix(_PART).replace(path)
 
 
 def _plan(cohorts: Cohorts, kinds: Mapping[str, Kind], job: Job) -> Plan:
@@ -307,15 +392,16 @@ def _by_duckdb(cohorts: Cohorts, job: Job, part: Part, codes: Path, rejects: Pat
     import duckdb
 
     with duckdb.connect(config={"preserve_insertion_order": False, "memory_limit": "700MB"}) as connection:
-        plan = _plan(cohorts, Frame(connection.read_parquet(str(part.file))).kinds(), job)
+        columns = connection.read_parquet(escape(str(part.file)), hive_partitioning=False)
+        plan = _plan(cohorts, Frame(columns).kinds(), job)
         numbered = None if job.key is not None else (ROW, part.before)
         source = sql.part_of_parquet(str(part.file), part.start, part.rows, numbered)
         answered = sql.answered(plan, source, sql.DUCKDB)
         if job.explain:
             answered = sql.looked_up(cohorts.columns([*plan.codes], explain=True), f"({answered})", sql.DUCKDB)
         for query, path in ((answered, codes), (sql.refused(plan, source, sql.DUCKDB), rejects)):
-            connection.sql(query).write_parquet(str(path.with_suffix(".part")))
-            path.with_suffix(".part").replace(path)
+            connection.sql(query).write_parquet(str(path.with_suffix(_PART)))
+            path.with_suffix(_PART).replace(path)
 
 
 def _records(
@@ -333,17 +419,19 @@ def _records(
             name, row = read(line)
             rows.append({ROW: number, "id": name, **row})
         except InvalidRecord as error:
-            refused.append({ROW: number, "reason": SEPARATOR.join(map(str, error.problems))})
+            # Each line is read by itself, and is the first to who reads it.
+            reasons = [str(problem).removeprefix("line 1, ") for problem in error.problems]
+            refused.append({ROW: number, "reason": SEPARATOR.join(reasons)})
     lazy = pl.LazyFrame(rows, schema={ROW: pl.Int64, "id": pl.String, **columns})
     plan = _plan(cohorts, {name: kind for name, kind in polars.kinds(lazy).items() if name in columns}, job)
-    answered = polars.answered(lazy, plan)
+    answered = lazy.select(ROW, "id").join(polars.answered(lazy, plan), on=ROW, maintain_order="left")
     if job.explain:
         answered = polars.looked_up(answered, cohorts.columns([*plan.codes], explain=True))
     odd = polars.refused(lazy, plan).collect()
     made = pl.concat([pl.DataFrame(refused, schema=odd.schema), odd])
     for frame, path in ((answered.collect(), codes), (made, rejects)):
-        frame.write_parquet(path.with_suffix(".part"))
-        path.with_suffix(".part").replace(path)
+        frame.write_parquet(path.with_suffix(_PART))
+        path.with_suffix(_PART).replace(path)
 
 
 def _counted(cohorts: Cohorts, codes: Path, rejects: Path) -> Counts:
@@ -370,10 +458,6 @@ def _counted(cohorts: Cohorts, codes: Path, rejects: Path) -> Counts:
 
 def _spark(cohorts: Cohorts, job: Job, files: list[tuple[Path, str]]) -> Counts:
     """The same by Spark, which has parts and restarts of its own: either table is complete, or made again."""
-    if files[0][1] != "parquet":
-        raise UsageError("Spark reads Parquet here; for CSV and NDJSON the backend is polars")
-    if job.key is None:
-        raise UsageError("the rows of a Spark DataFrame have no order to number them by; name a key")
     from pyspark.sql import SparkSession
 
     session = SparkSession.builder.appName("b12kg cohort").getOrCreate()

@@ -114,7 +114,11 @@ def _lazy(frame: Any, library: str) -> pl.LazyFrame | None:
 def _from_arrow(table: Any) -> pl.LazyFrame:
     import polars as pl
 
-    made = pl.from_arrow(table)
+    try:
+        made = pl.from_arrow(table)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        columns = ", ".join(f"{field.name}: {field.type}" for field in table.schema)
+        raise UsageError(f"a table that cannot be read, by its columns: {columns}") from error
     if not isinstance(made, pl.DataFrame):
         raise UsageError("a table of columns is needed")
     return made.lazy()
@@ -134,8 +138,8 @@ def _from_pandas(frame: Any) -> pl.LazyFrame:
         numpy = not hasattr(column.array, "__arrow_array__")
         try:
             columns[name] = pyarrow.Array.from_pandas(column) if numpy else pyarrow.array(column.array)
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-            raise UsageError(f"column {name!r} holds values of several types: {error}") from error
+        except (pyarrow.ArrowException, TypeError) as error:
+            raise UsageError(f"column {name!r} holds values of several types, or of one that is not known") from error
     return _from_arrow(pyarrow.table(columns))
 
 
@@ -164,7 +168,7 @@ def _sql_kind(type_: str) -> Kind:
     if type_ in ('"NULL"', "NULL", "VOID"):
         return Kind("null", type_)
     if found := _DECIMAL.fullmatch(type_):
-        return polars.decimal_kind(type_, int(found[1]), int(found[2]))
+        return polars.decimal_kind(type_, int(found[1]))
     if type_ in _SMALL | _LARGE:
         return polars.integer_kind(type_, type_ in _SMALL)
     return Kind("other", type_)

@@ -123,6 +123,13 @@ class Double:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """A number as text, with all its digits."""
+
+    of: Node
+
+
+@dataclass(frozen=True, slots=True)
 class Sum:
     """Whole numbers, each times a fixed one, added up."""
 
@@ -164,6 +171,7 @@ Node = (
     | AllOf
     | Case
     | Double
+    | Shown
     | Sum
     | Lookup
     | Joined
@@ -185,13 +193,13 @@ class Kind:
     """What a column of a frame holds.
 
     Args:
-        type: ``text`` is for files that hold nothing but text, whose cells are then read; ``null`` holds nothing;
-            ``other`` is any type that no feature has.
+        type: ``text`` is for files that hold nothing but text, whose cells are then read; ``decimal`` are numbers
+            of more digits than every double has; ``null`` holds nothing; ``other`` is any type that no feature has.
         name: as the engine calls it.
         largest: the number up to which every number of the type is exact as a double, where there is one.
     """
 
-    type: Literal["boolean", "string", "double", "number", "text", "null", "other"]
+    type: Literal["boolean", "string", "double", "number", "decimal", "text", "null", "other"]
     name: str
     largest: float | None = None
 
@@ -278,6 +286,8 @@ def _digit(feature: str) -> str:
 
 
 def _refuse_columns(guideline: Guideline, columns: Mapping[str, Kind], key: str | None) -> None:
+    if not isinstance(key, str | None):
+        raise UsageError(f"the key is the name of a column, not a {type(key).__name__}")
     known = {*schema(guideline), *(name + _UNIT for name in guideline.quantities)}
     if key is not None and key not in columns:
         near = get_close_matches(key, columns, n=1)
@@ -285,7 +295,10 @@ def _refuse_columns(guideline: Guideline, columns: Mapping[str, Kind], key: str 
             f"no column {key!r} to be the key{f'; perhaps {near[0]!r} is meant' if near else ''}; "
             f"there are {', '.join(columns)}"
         )
-    if key is not None and (key in known or key in guideline.decisions or key == "reason" or key.startswith("#")):
+    # What comes out has these, and some engines take names of other letters, large or small, for the same.
+    taken = {name.casefold() for name in (*known, *guideline.decisions, "reason")}
+    decoded = tuple(f"{decision}_".casefold() for decision in guideline.decisions)
+    if key is not None and (key.casefold() in taken or key.casefold().startswith(("#", *decoded))):
         raise UsageError(f"the key cannot be {key!r}: the guideline or the answer has a column of that name")
     unknown = [name for name in columns if name not in known and name != key]
     if unknown:
@@ -302,9 +315,10 @@ def _refuse_columns(guideline: Guideline, columns: Mapping[str, Kind], key: str 
 
 # ---- the value of a feature --------------------------------------------------------------------
 
-# Digits that every double carries: a text of more could be a number that no double is.
-_NUMBER = r"[+-]?(0*\.0*)?0*([0-9]\.?){1,15}([eE][+-]?[0-9]{1,2})?"
-_TRUTH = ("true", "false")
+# Digits that every double carries, and zeros around them: a text of more could be a number that no double is.
+_NUMBER = r"[+-]?(0*\.0*)?0*([0-9]\.?){1,15}0*\.?0*([eE][+-]?[0-9]{1,2})?"
+# As JSON, Python, and spreadsheets write them.
+_TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
 def _cell(name: str, type_: Type, kind: Kind | None) -> Node | None:
@@ -316,8 +330,10 @@ def _cell(name: str, type_: Type, kind: Kind | None) -> Node | None:
         if type_ == "double":
             return Case(((Matches(column, _NUMBER), Double(column)),), None)
         if type_ == "boolean":
-            return Case(((OneOf(column, _TRUTH), OneOf(column, ("true",))),), None)
+            return Case(((OneOf(column, (*_TRUE, *_FALSE)), OneOf(column, _TRUE)),), None)
         return column
+    if kind.type == "decimal" and type_ == "double":
+        return Case(((Matches(Shown(column), _NUMBER), Double(Shown(column))),), None)
     if kind.type == "number" and type_ == "double":
         return Double(column)
     return column if kind.type == type_ else None
@@ -440,6 +456,8 @@ def _unreadable(
         exact = Problem(name, "no number that JSON carries exactly", "", "a finite number of at most 15 digits")
         if kind.type == "double" and type_ == "double":
             yield Refusal(exact, Not(IsFinite(cell)))
+        if kind.type == "decimal":
+            yield Refusal(exact, AllOf((IsKnown(column), Not(IsKnown(cell)))))
         if kind.largest is not None:
             too_large = (Compare(cell, ">", kind.largest), Compare(cell, "<", -kind.largest))
             yield Refusal(exact, AnyOf(too_large))

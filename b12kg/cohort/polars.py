@@ -26,6 +26,7 @@ from b12kg.cohort.plan import (
     Not,
     OneOf,
     Plan,
+    Shown,
     Sum,
     Text,
     Whole,
@@ -76,7 +77,7 @@ def _kind(dtype: pl.DataType) -> Kind:
     if isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
         return Kind("string", name)
     if isinstance(dtype, pl.Decimal):
-        return decimal_kind(name, dtype.precision, dtype.scale)
+        return decimal_kind(name, dtype.precision)
     if dtype.is_integer():
         return integer_kind(name, dtype in (pl.Int8, pl.Int16, pl.Int32, pl.UInt8, pl.UInt16, pl.UInt32))
     return Kind("other", name)
@@ -87,9 +88,9 @@ def integer_kind(name: str, small: bool) -> Kind:
     return Kind("number", name, None if small else 2.0**53)
 
 
-def decimal_kind(name: str, precision: int, scale: int) -> Kind:
+def decimal_kind(name: str, precision: int) -> Kind:
     """Decimals; those of up to 15 digits are how some double is written."""
-    return Kind("number", name, None if precision <= 15 else float(10 ** max(15 - scale, 0)))
+    return Kind("number" if precision <= 15 else "decimal", name)
 
 
 def _digits(frame: pl.LazyFrame, plan: Plan) -> pl.LazyFrame:
@@ -138,6 +139,8 @@ def expression(node: Node) -> pl.Expr:
             for when, then in reversed(cases):
                 last = pl.when(expression(when)).then(expression(then)).otherwise(last)
             return last
+        case Shown(of):
+            return expression(of).cast(pl.String)
         case Double(of):
             return expression(of).cast(pl.Float64, strict=False)
         case Sum(terms):

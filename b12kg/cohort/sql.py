@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 
 from b12kg.cohort.plan import (
     AllOf,
@@ -25,6 +26,7 @@ from b12kg.cohort.plan import (
     Not,
     OneOf,
     Plan,
+    Shown,
     Sum,
     Text,
     Whole,
@@ -109,11 +111,16 @@ def looked_up(columns: Mapping[str, Node], source: str, dialect: Dialect) -> str
     return f"SELECT {', '.join(('*', *made))} FROM {source}"
 
 
+def parquet(path: str) -> str:
+    """A Parquet file as a source for DuckDB: this file, and what it holds, whatever the names in its path."""
+    return f"read_parquet({text(escape(path), DUCKDB)}, file_row_number = true, hive_partitioning = false)"
+
+
 def part_of_parquet(path: str, start: int, rows: int, numbered: tuple[str, int] | None) -> str:
     """Some rows of a Parquet file, as a source for DuckDB; ``numbered``: a column, and the number of the first row."""
     number = f", file_row_number + {numbered[1]} AS {name(numbered[0], DUCKDB)}" if numbered else ""
     return (
-        f"(SELECT * EXCLUDE (file_row_number){number} FROM read_parquet({text(path, DUCKDB)}, file_row_number = true) "
+        f"(SELECT * EXCLUDE (file_row_number){number} FROM {parquet(path)} "
         f"WHERE file_row_number >= {start} AND file_row_number < {start + rows})"
     )
 
@@ -165,6 +172,8 @@ def write(node: Node, dialect: Dialect) -> str:
             whens = (f"WHEN {write(when, dialect)} THEN {write(then, dialect)}" for when, then in cases)
             last = "NULL" if otherwise is None else write(otherwise, dialect)
             return f"(CASE {' '.join(whens)} ELSE {last} END)"
+        case Shown(of):
+            return f"CAST({write(of, dialect)} AS STRING)"
         case Double(of):
             return f"TRY_CAST({write(of, dialect)} AS {dialect.double})"
         case Sum(terms):

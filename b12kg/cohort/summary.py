@@ -187,7 +187,8 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.2rem; margin-top: 2.5rem; }
 table { border-collapse: collapse; margin: 0.5rem 0; } caption { text-align: left; padding: 0.3rem 0; }
 th, td { border-bottom: 1px solid #c9ced3; padding: 0.25rem 0.75rem 0.25rem 0; text-align: left; vertical-align: top; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
-.note { border-left: 4px solid #b3261e; padding: 0.5rem 1rem; background: #fbf1f0; }
+.note { border-left: 4px solid #b3261e; padding: 0.5rem 1rem; background: #fbf1f0; overflow-wrap: anywhere; }
+@media (max-width: 40rem) { svg { display: none; } }
 svg { max-width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: #1c1f22; }
 .scroll { overflow-x: auto; }
 """
@@ -241,6 +242,7 @@ def _section(place: int, section: _Section, of: int) -> str:
 
 
 _WIDTH, _LABELS, _LINE, _TOP = 900, 330, 24, 34
+_LONGEST = 38  # letters that a label has room for, in fonts as wide as any
 
 
 def _plot(section: _Section, of: int) -> str:
@@ -252,10 +254,10 @@ def _plot(section: _Section, of: int) -> str:
     for colour, word in zip(_COLOURS, section.legend, strict=False):
         drawn.append(f'<rect x="{at:.0f}" y="6" width="12" height="12" fill="{colour}" stroke="#1c1f22"/>')
         drawn.append(f'<text x="{at + 17:.0f}" y="17">{escape(word)}</text>')
-        at += 36 + 7 * len(word)
+        at += 40 + 8 * len(word)
     for line, (label, numbers) in enumerate(section.bars):
         y, x = _TOP + line * _LINE, float(_LABELS)
-        short = label if len(label) <= 48 else label[:47] + "\u2026"
+        short = label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "\u2026"
         drawn.append(f'<text x="{_LABELS - 8}" y="{y + 15}" text-anchor="end">{escape(short)}</text>')
         for colour, number in zip(_COLOURS, numbers, strict=False):
             width = number * scale

@@ -11,12 +11,13 @@ neither contradict each other nor leave open which is the latest has these facts
 that reader, from the patient's own lines.
 
 Not done: what can state no fact is not validated, which are lines without a code of the mapping and the elements
-of a Patient other than its id and birthDate; and bounds on the size of one input hold for what the reader of
-single patients is given, not for the export.
+of a Patient other than its id and birthDate, and two such lines of one id are not compared; and bounds on the size of
+one input hold for what the reader of single patients is given, not for the export.
 """
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import math
 import re
@@ -97,6 +98,10 @@ def read_bulk(
     files = sorted(str(path) for path in Path(folder).glob("*") if path.name.endswith(SUFFIXES))
     if not files:
         raise UsageError(f"{folder}: no file of a bulk export; accepted: {' and '.join(SUFFIXES)}")
+    for file in files:
+        with gzip.open(file) if file.endswith(".gz") else Path(file).open("rb") as opened:
+            if opened.read(3) == codecs.BOM_UTF8:
+                raise UsageError(f"{file}: begins with a byte order mark; accepted: UTF-8 without one")
     codes = load_codes()
     if connection is None:
         connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
@@ -104,7 +109,8 @@ def read_bulk(
         _look(connection, files, guideline, codes)
     except duckdb.Error as error:
         _refuse_lines(files, codes)
-        raise UsageError(f"{folder}: no export that DuckDB reads: {error}") from error
+        # Its words can hold what is in a line.
+        raise UsageError(f"{folder}: no export that DuckDB reads ({type(error).__name__})") from error
     if connection.execute("SELECT 1 FROM lines WHERE type IS NULL LIMIT 1").fetchall():
         _refuse_lines(files, codes)
     servers = connection.execute("SELECT DISTINCT server FROM lines WHERE server <> '' ORDER BY server").fetchall()
@@ -119,8 +125,9 @@ def read_bulk(
 
 # ---- lines ---------------------------------------------------------------------------------------
 
-# Two kinds of texts are hidden in a form: names, behind one that stands for all, and days, behind a character that
-# no text of JSON has. A day is one that every year has; a time has a zone, and no more digits than a moment keeps.
+# Three kinds of texts are hidden in a form: names, behind one that stands for all, and days and the numbers of values,
+# behind characters that no text of JSON has. A day is one that every year has; a time has a zone, and no more digits
+# than a moment keeps; a number has so few digits that a double is written as it.
 # Any other text stays in the form, so that its line is read for itself.
 _MACROS = r"""
     CREATE OR REPLACE TEMP MACRO dated() AS
@@ -129,11 +136,16 @@ _MACROS = r"""
         || '(?:(T)(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,6})?'
         || '(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]))?"';
     CREATE OR REPLACE TEMP MACRO days(line, part) AS regexp_extract_all(line, dated(), part);
-    CREATE OR REPLACE TEMP MACRO form_of(line) AS regexp_replace(
+    CREATE OR REPLACE TEMP MACRO valued() AS '("value"\s*:\s*)((?:0|[1-9][0-9]{0,8})(?:[.][0-9]{1,4})?)(\s*[,}])';
+    CREATE OR REPLACE TEMP MACRO number_at(line, place) AS
+        nullif(regexp_extract_all(line, valued(), 2)[place], '')::DOUBLE;
+    CREATE OR REPLACE TEMP MACRO form_with_numbers(line) AS regexp_replace(
         regexp_replace(line, '("(?:id|reference|value)"\s*:\s*"'
             || '(?:(?:https?://[^"\\\s]*/)?[A-Z][A-Za-z]{1,63}/|urn:uuid:)?)[A-Za-z0-9.-]{1,64}"',
             '\100000000-0000-0000-0000-000000000000"', 'g'),
         dated(), '"' || chr(1) || '\2"', 'g');
+    CREATE OR REPLACE TEMP MACRO form_of(line) AS
+        regexp_replace(form_with_numbers(line), valued(), '\1' || chr(2) || '\3', 'g');
     CREATE OR REPLACE TEMP MACRO patient_of(type, id, about) AS CASE
         WHEN type = 'Medication' THEN NULL
         WHEN type = 'Patient'
@@ -275,15 +287,26 @@ _FORMS = """
     CREATE OR REPLACE TEMP TABLE forms AS
     SELECT row_number() OVER () AS number, form, later
     FROM (SELECT DISTINCT form, later FROM stating);
-    CREATE OR REPLACE TEMP TABLE effects (
-        form BIGINT, kind VARCHAR, of VARCHAR, is_so BOOLEAN, value DOUBLE, same VARCHAR, place INTEGER);
+    CREATE OR REPLACE TEMP TABLE effects (form BIGINT, kind VARCHAR, of VARCHAR, is_so BOOLEAN, value DOUBLE,
+        same VARCHAR, place INTEGER, value_place INTEGER);
+"""
+# Forms of which the number matters in more than its size are taken again with the numbers of their lines.
+_WITH_NUMBERS = """
+    CREATE OR REPLACE TEMP TABLE numbered AS SELECT form, later FROM forms WHERE list_contains($numbers, number);
+    DELETE FROM forms WHERE list_contains($numbers, number);
+    UPDATE stating SET form = form_with_numbers(text) || coalesce(chr(10) || form_with_numbers(medicine_text), '')
+    FROM numbered WHERE stating.form = numbered.form AND stating.later = numbered.later;
+    INSERT INTO forms
+    SELECT $last + row_number() OVER (), form, later
+    FROM (SELECT DISTINCT form, later FROM stating ANTI JOIN forms USING (form, later));
 """
 _FACTS = """
     CREATE OR REPLACE TEMP TABLE facts AS
-    SELECT patient, kind, of, is_so, value, same, trim(days(text, 0)[place], '"') AS moment
+    SELECT patient, kind, of, is_so, coalesce(value, number_at(text, value_place)) AS value,
+        coalesce(same, number_at(text, value_place)::VARCHAR) AS same, trim(days(text, 0)[place], '"') AS moment
     FROM stating JOIN forms USING (form, later) JOIN effects ON effects.form = number
 """
-_HIDDEN = re.compile('"\x01(T?)"')
+_HIDDEN = re.compile('"\x01(T?)"|\x02')
 
 
 def _take_forms(connection: DuckDBPyConnection, forms: _Forms) -> None:
@@ -294,8 +317,18 @@ def _take_forms(connection: DuckDBPyConnection, forms: _Forms) -> None:
     connection.execute(_STATING, {"as_of": forms.as_of.isoformat(), "grown_up": grown_up})
     connection.execute(_FORMS)
     effects: list[_Effect] = []
+    last = 0
     for number, form, later in connection.execute("SELECT number, form, later FROM forms").fetchall():
         effects += forms.effects(number, form, later)
+        last = max(last, number)
+    if numbers := [effect.form for effect in effects if effect.kind == "numbered"]:
+        for statement in _WITH_NUMBERS.split(";\n")[:-1]:
+            values = {name: value for name, value in (("numbers", numbers), ("last", last)) if f"${name}" in statement}
+            connection.execute(statement, values)
+        effects = [effect for effect in effects if effect.kind != "numbered"]
+        again = connection.execute("SELECT number, form, later FROM forms WHERE number > ?", [last]).fetchall()
+        for number, form, later in again:
+            effects += forms.effects(number, form, later)
     _insert(connection, "effects", [astuple(effect) for effect in effects])
     connection.execute(_FACTS)
 
@@ -314,11 +347,12 @@ class _Effect:
 
     Args:
         kind: ``states`` a concept, ``opens`` one again, ``measures`` a quantity, is a circumstance ``outside``,
-            or ``odd``: the form is for the reader of single patients.
+            or ``odd``: the form is for the reader of single patients; or ``numbered``: it is so for each number.
         is_so: whether the concept is present.
         value: the quantity's number in its unit; None where a bound leaves a threshold open.
         same: the exact value, so that two can be compared.
         place: of the date that counts, among the dates of the line from 1 on.
+        value_place: of the number that is the value in the quantity's unit, among the numbers that are hidden.
     """
 
     form: int
@@ -328,6 +362,7 @@ class _Effect:
     value: float | None = None
     same: str | None = None
     place: int | None = None
+    value_place: int | None = None
 
 
 class _Forms:
@@ -345,8 +380,12 @@ class _Forms:
             later: for each of its dates whether it is after the date of the record.
         """
         days: list[date] = []
+        numbers: list[int] = []
 
         def show(hidden: re.Match[str]) -> str:
+            if hidden[0] == "\x02":
+                numbers.append(len(numbers) + 1)  # each as many as its place, which tells it apart
+                return str(numbers[-1])
             place = len(days)
             is_later = place < len(later) and later[place]
             days.append(self.as_of + timedelta((place + 1) * (1 if is_later else -1)))
@@ -375,19 +414,31 @@ class _Forms:
             if problems:
                 return odd
             place = None if day is None else days.index(day) + 1
-            effects += [replace(effect, form=number, place=place) for effect in self.effects_of(record)]
+            for effect in self.effects_of(record):
+                if numbers and effect.kind == "measures":
+                    if effect.value not in numbers or not _is_as_written(record):
+                        return [_Effect(number, "numbered")]
+                    effect = replace(effect, value=None, same=None, value_place=numbers.index(int(effect.value)) + 1)
+                effects.append(replace(effect, form=number, place=place))
         return effects
 
     def effects_of(self, record: Record) -> list[_Effect]:
         """What the record of one fact comes to, with what follows from it by the kind-of relations."""
         effects = [_Effect(0, "outside", circumstance.of) for circumstance in record.outside]
         for measured in record.measurements:
-            same = f"{measured.comparator or ''}{measured.canonical.normalize()}"
+            number = float(measured.canonical)
+            shown = number if Decimal(repr(number)) == measured.canonical else measured.canonical.normalize()
+            same = f"{measured.comparator or ''}{shown}"
             effects.append(_Effect(0, "measures", measured.of, None, number_of(measured, self.guideline), same))
         effects += [
             _Effect(0, "states", of, is_so) for of, (is_so, _) in facts(record, self.guideline).concepts.items()
         ]
         return effects
+
+
+def _is_as_written(record: Record) -> bool:
+    """Whether each value of a record is a number as it is written in its line, in the quantity's own unit."""
+    return all(m.comparator is None and m.value == m.canonical for m in record.measurements)
 
 
 def _stands_for_itself(found: Input, form: str) -> bool:

@@ -1,7 +1,7 @@
 """From FHIR R4 as bytes to its resources, patient by patient.
 
 Owns what an input may be (a Bundle, a single resource, NDJSON), how large and deep, who each resource
-is about, references between resources, and FHIR's dates. What a resource states is for fhir.py.
+is about, and references between resources. What a resource states is for resource.py.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeGuard
 
@@ -70,9 +69,8 @@ class Input:
     patients: dict[str, list[Resource]] = field(default_factory=dict)
     others: list[tuple[Resource, str]] = field(default_factory=list)
     _by_url: dict[str, Resource] = field(default_factory=dict)
-    # By type and id, those on no known server apart; two of a name are enough to see that it is unclear.
+    # By type and id; two of a name are enough to see that it is unclear which is meant.
     _by_name: dict[str, list[Resource]] = field(default_factory=dict)
-    _unplaced: dict[str, list[Resource]] = field(default_factory=dict)
     _servers: set[str] = field(default_factory=set)
 
     def add(self, resource: Resource) -> None:
@@ -80,9 +78,9 @@ class Input:
         if resource.url is not None:
             self._by_url[resource.url] = resource
         if "/" in resource.name:
-            for known in (self._by_name, *((self._unplaced,) if _server(resource.url) is None else ())):
-                if len(known.setdefault(resource.name, [])) < 2:
-                    known[resource.name].append(resource)
+            named = self._by_name.setdefault(resource.name, [])
+            if len(named) < 2:
+                named.append(resource)
         addresses = [resource.url, *(_target(resource.body.get(element)) for element in _REFERENCES)]
         self._servers |= {server for server in map(_server, addresses) if server is not None}
 
@@ -101,11 +99,9 @@ class Input:
             return []
         server, name = parts.groups()
         server = server or _server(resource.url)
-        if server is None:
-            return self._by_name.get(name, [])
         if f"{server}/{name}" in self._by_url:
             return [self._by_url[f"{server}/{name}"]]
-        return self._unplaced.get(name, []) if len(self._servers) == 1 else []
+        return self._by_name.get(name, []) if server is None or len(self._servers) == 1 else []
 
     def address(self, resource: Resource, reference: object) -> str | None:
         """The address of what is not in the input; None where the reference states none."""
@@ -345,78 +341,3 @@ def _patient(found: Input, resource: Resource) -> tuple[str | None, Resource | N
     address = found.address(resource, reference)
     parts = _REFERENCE.match(address) if address is not None else None
     return (None if parts is not None and not parts[2].startswith("Patient/") else address), None
-
-
-# ---- dates -------------------------------------------------------------------------------------
-
-# A time has a zone, always.
-_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d:\d\d:)(\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d))?)?)?\Z", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class When:
-    """A date of FHIR, as exact as it is given: the days it can be, as written, and the moment if there is one."""
-
-    first: date
-    last: date
-    moment: datetime | None = None
-
-    @property
-    def day(self) -> date | None:
-        """The day, where it is given."""
-        return self.first if self.first == self.last else None
-
-    def until(self, end: When) -> When:
-        """The time from this one's first day to the last of the other."""
-        return When(self.first, max(self.last, end.last))
-
-    def after(self, other: When) -> bool:
-        """Whether it is certainly later."""
-        if self.moment is not None and other.moment is not None:
-            return self.moment > other.moment
-        return self.first > other.last
-
-
-def read_date(text: object) -> When | None:
-    """A FHIR date, dateTime or instant; None where it is none.
-
-    >>> read_date("2024-02").last
-    datetime.date(2024, 2, 29)
-    """
-    match = _DATE.match(text) if isinstance(text, str) else None
-    if match is None:
-        return None
-    year, month, day, minute, second, fraction, zone = match.groups()
-    leap = second == "60"  # the second that a day can have beside the others; a calendar here has none
-    try:
-        first = date(int(year), int(month or 1), int(day or 1))
-        time = f"{first}T{minute}{'59' if leap else second}{(fraction or '')[:7]}{zone}"
-        moment = datetime.fromisoformat(time).astimezone(UTC) + timedelta(seconds=leap) if minute else None
-    except (ValueError, OverflowError):  # no such day, or none that a calendar to the year 9999 has
-        return None
-    if day is not None:
-        return When(first, first, moment)
-    # The day before the next month begins; the calendar ends with the year 9999.
-    beyond = (first.year + 1, 1) if month in (None, "12") else (first.year, first.month + 1)
-    last = date.max if beyond[0] > date.max.year else date.fromordinal(date(*beyond, 1).toordinal() - 1)
-    return When(first, last)
-
-
-def newest_of(dates: Sequence[When | None]) -> list[bool]:
-    """For each date whether it may be the latest: none of the others is certainly later.
-
-    >>> newest_of([read_date("2024"), read_date("2024-05-01"), read_date("2023-12-31"), None])
-    [True, True, False, True]
-    """
-    moment = max((when.moment for when in dates if when and when.moment), default=None)
-    day = max((when.first for when in dates if when), default=date.min)
-    day_alone = max((when.first for when in dates if when and not when.moment), default=date.min)
-    return [
-        when is None
-        or (
-            day <= when.last
-            if when.moment is None or moment is None
-            else moment <= when.moment and day_alone <= when.last
-        )
-        for when in dates
-    ]

@@ -19,9 +19,11 @@ from b12kg.errors import InvalidRecord, Problem
 from b12kg.guideline import Guideline
 from b12kg.imported import Entry, ImportReport
 from b12kg.record import Comparator, Measurement, Record, within
-from b12kg.records.bundle import Resource, When, newest_of, read_input
+from b12kg.records.bundle import Resource, read_input
+from b12kg.records.dates import When, newest_of
 from b12kg.records.json import read_document
-from b12kg.records.resource import SHOWN, Fact, Reader
+from b12kg.records.r4 import SHOWN
+from b12kg.records.resource import Fact, Reader
 from b12kg.units import convert
 
 
@@ -68,7 +70,9 @@ def _read(
         if not found.patients:
             raise InvalidRecord([Problem("record", "about no patient", accepted="a resource about a patient")])
         if len(found.patients) > most:
-            accepted = "one; or each by itself, by --each or recommend_each" if most == 1 else f"at most {most}"
+            accepted = (
+                "one; or each by itself, by `recommend --each` or recommend_each" if most == 1 else f"at most {most}"
+            )
             raise InvalidRecord([Problem("record", f"about {len(found.patients)} patients", "", accepted)])
         readers = [Reader(guideline, codes, found, patient, as_of) for patient in sorted(found.patients)]
         objects = 0

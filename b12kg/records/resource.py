@@ -12,16 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from functools import cache
 from typing import Any, get_args
 
 from b12kg.codes import Claim, Codes, Match, Relation
-from b12kg.errors import Problem, UsageError
+from b12kg.errors import Problem
 from b12kg.guideline import Guideline
 from b12kg.imported import Entry, ImportReport
 from b12kg.record import Comparator
-from b12kg.records.bundle import Input, Resource, When, read_date
+from b12kg.records.bundle import Input, Resource
+from b12kg.records.dates import When, read_date
 from b12kg.records.json import exact
+from b12kg.records.r4 import LEVELS, SHOWN, is_shaped, size, violations
 from b12kg.units import convert, ucum
 
 # Where a kind of resource says when what it states held; the first that is there counts. With two dots, the
@@ -50,10 +51,6 @@ _REFUTED = ("recordedDate..",)
 _ABATEMENT = "abatement"
 # Nobody's data, and short: such a unit may be shown in a message.
 _UNIT = re.compile(r"[A-Za-z0-9%/*.^\[\]{}_\u00b5\u03bc-]{1,20}\Z")
-
-
-# Problems of an input that are shown; who has these to mend has enough to do.
-SHOWN = 20
 _UCUM = "http://unitsofmeasure.org"
 _STRENGTH = {relation: place for place, relation in enumerate(get_args(Relation))}
 
@@ -91,7 +88,8 @@ class Reader:
         self.events: list[tuple[str, Resource, When | None]] = []
         self.names = {iri: name for name, iri in guideline.iris_of_names().items()}
         self.problems: list[Problem] = []
-        self.validated: set[str] = set()  # the places of the medications
+        self.to_validate: dict[str, Resource] = {}  # by their places
+        self.invalid: set[str] = set()  # places
         self.to_read: list[tuple[Resource, list[tuple[str, list[Match]]]]] = []
 
     def look(self, most: int) -> int:
@@ -102,9 +100,18 @@ class Reader:
         found = 0
         for resource in self.input.patients[self.report.patient]:
             parts = [(element, matches) for element, matches in self.parts(resource) if matches]
-            if parts or resource.type == "Patient" or not _shaped(resource):
+            if parts or resource.type == "Patient" or not is_shaped(resource):
                 self.to_read.append((resource, parts))
-                found += _objects(resource.body)
+                medication = self.medication(resource)
+                for one in (resource, *((medication,) if medication is not None else ())):
+                    if one.place not in self.to_validate:
+                        self.to_validate[one.place] = one
+                        objects, levels = size(one.body)
+                        found += objects
+                        if levels > LEVELS:  # before anything that recurses sees it
+                            problem = Problem(one.at(), "nested too deeply", str(levels), f"at most {LEVELS} levels")
+                            self.problems.append(problem)
+                            self.invalid.add(one.place)
                 if found > most:
                     break
             else:
@@ -121,16 +128,15 @@ class Reader:
 
     def read(self) -> list[Problem]:
         """Read what was found; returns what is wrong with any, as far as that is shown."""
-        for resource, parts in self.to_read:
+        for one in self.to_validate.values():
             if len(self.problems) >= SHOWN:
-                break
-            problems = [*_violations(resource)]
+                return self.problems
+            if one.place not in self.invalid and (problems := [*violations(one)]):
+                self.problems += problems
+                self.invalid.add(one.place)
+        for resource, parts in self.to_read:
             medication = self.medication(resource)
-            if medication is not None and medication.place not in self.validated:
-                self.validated.add(medication.place)
-                problems += _violations(medication)
-            self.problems += problems
-            if problems:
+            if {resource.place, resource.place if medication is None else medication.place} & self.invalid:
                 continue
             if resource.type == "Patient":
                 self.patient(resource)
@@ -257,9 +263,10 @@ class Reader:
             if (key := (resource.type, element, system, code)) in self.policies.meanings
         ]
         if not known:
-            accepted = sorted({c for t, e, _, c in self.policies.meanings if (t, e) == (resource.type, element)})
-            message = "no code of it that R4 has, in the system that R4 names"
-            self.problems.append(Problem(resource.at(element), message, "", ", ".join(accepted)))
+            keys = [(s, c) for t, e, s, c in self.policies.meanings if (t, e) == (resource.type, element)]
+            systems = "".join(f" of {system}" for system in sorted({s for s, _ in keys if s}))
+            accepted = ", ".join(sorted({c for _, c in keys})) + systems
+            self.problems.append(Problem(resource.at(element), "no code of it that R4 has", "", accepted))
         return known
 
     def date(self, resource: Resource, paths: Iterable[str]) -> When | None:
@@ -453,64 +460,3 @@ def _codes_of(element: object) -> list[tuple[str, str]]:
 
 def _changed(element: str) -> str:
     return f"its {element} can change what it says, and is not understood"
-
-
-def _objects(body: object) -> int:
-    """How many objects and lists are in it, itself included."""
-    count, waiting = 0, [body]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, Mapping | list):
-            count += 1
-            waiting.extend(value.values() if isinstance(value, Mapping) else value)
-    return count
-
-
-def _shaped(resource: Resource) -> bool:
-    """Whether what may hold its codes has the form of a CodeableConcept, so that none has been overlooked."""
-    body = resource.body
-    components = body.get("component", [])
-    if not isinstance(components, list) or not all(isinstance(part, Mapping) for part in components):
-        return False
-    concepts = [body.get("code"), body.get("medicationCodeableConcept"), *(part.get("code") for part in components)]
-    for concept in concepts:
-        codings = concept.get("coding", []) if isinstance(concept, Mapping) else [] if concept is None else None
-        if not isinstance(codings, list) or not all(isinstance(coding, Mapping) for coding in codings):
-            return False
-        if not all(isinstance(coding.get(key, ""), str) for coding in codings for key in ("system", "code")):
-            return False
-    return True
-
-
-# ---- R4 ----------------------------------------------------------------------------------------
-
-
-def _violations(resource: Resource) -> Iterator[Problem]:
-    """What is not valid in R4; the values themselves stay out of the messages."""
-    model = _model(resource.type)
-    from pydantic import ValidationError
-
-    try:
-        try:
-            model.model_validate(resource.body)
-        except ValidationError as error:
-            for problem in error.errors(include_url=False, include_context=False, include_input=False)[:SHOWN]:
-                path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in problem["loc"])
-                yield Problem(resource.at(path[:80].strip(".")), f"not valid in FHIR R4: {problem['type']}")
-    except RecursionError:
-        yield Problem(resource.at(), "nested too deeply", accepted="a resource of FHIR R4")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        # The library trips over some forms that are not valid: a type of resource that it does not know, half
-        # a character in a key, a primitive's extension that is no object.
-        yield Problem(resource.at(), f"not valid in FHIR R4: {type(error).__name__}")
-
-
-@cache
-def _model(type: str) -> Any:
-    """The class of the library that knows a type of resource; R4B, since its top level is R5."""
-    from importlib import import_module
-
-    try:
-        return getattr(import_module(f"fhir.resources.R4B.{type.lower()}"), type)
-    except ModuleNotFoundError as error:
-        raise UsageError("reading FHIR takes an extra: install b12kg[fhir]") from error
