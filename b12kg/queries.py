@@ -1,7 +1,7 @@
 """The shipped SPARQL queries, and the running of a query that only reads.
 
 Owns the header comment of a ``.rq`` file (id, question, kind, params, columns) and the refusal of
-queries that would reach beyond the graph they are asked of. Answers come from pyoxigraph.
+queries that would reach beyond the graphs they are asked of. Answers come from pyoxigraph.
 """
 
 from __future__ import annotations
@@ -191,27 +191,49 @@ def _expand(value: str) -> str:
 def refuse_all_but_reading(text: str, where: str) -> None:
     """Refuse what would reach beyond the graph: SERVICE, a dataset clause, an update.
 
-    Decided on the parse tree, so that a word in a string or a comment is nothing.
-
     Raises:
         UsageError: it is refused, or it is not SPARQL.
 
     >>> refuse_all_but_reading("SELECT * { ?s ?p 'SERVICE' }", "x.rq")
     """
+    if dataset_of(text, where) is not None:
+        raise UsageError(f"{where}: FROM is refused: a query is asked of the guideline's own graph only")
+
+
+def dataset_of(text: str, where: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The graphs that a query names by FROM and by FROM NAMED; None if it names none.
+
+    What is refused is decided on the parse tree, so that a word in a string or a comment is nothing.
+
+    Raises:
+        UsageError: it is not SPARQL, an update, or asks another SERVICE. The words are ours and the grammar's, and
+            repeat nothing of the query.
+    """
     from pyparsing.exceptions import ParseBaseException
-    from rdflib.plugins.sparql.parser import parseQuery
+    from rdflib.plugins.sparql.algebra import translateQuery
+    from rdflib.plugins.sparql.parser import parseQuery, parseUpdate
 
     try:
         tree = parseQuery(text)
     except ParseBaseException as error:
-        raise UsageError(
-            f"{where}, line {error.lineno}, column {error.col}: not a SPARQL query: {error.msg}"
-        ) from error
-    for name in _names(tree):
-        if name == "ServiceGraphPattern":
-            raise UsageError(f"{where}: SERVICE is refused: a query is asked of the guideline's own graph only")
-        if name == "DatasetClause":
-            raise UsageError(f"{where}: FROM is refused: a query is asked of the guideline's own graph only")
+        place = f"{where}, line {error.lineno}, column {error.col}"
+        try:
+            is_update = bool(parseUpdate(text).request)
+        except ParseBaseException:
+            is_update = False
+        if is_update:
+            raise UsageError(f"{where}: an update is refused: nothing can be changed or loaded here") from error
+        raise UsageError(f"{place}: not a SPARQL query: {error.msg}") from error
+    except RecursionError as error:
+        raise UsageError(f"{where}: it is nested too deeply") from error
+    names = {*_names(tree)}
+    if "ServiceGraphPattern" in names:
+        raise UsageError(f"{where}: SERVICE is refused: a query is asked of the guideline's own graph only")
+    if "DatasetClause" not in names:
+        return None
+    clauses = translateQuery(tree).algebra.datasetClause
+    named = tuple(str(clause.named) for clause in clauses if clause.named)
+    return tuple(str(clause.default) for clause in clauses if clause.default), named
 
 
 def _names(tree: Any) -> Iterator[str]:

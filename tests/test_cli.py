@@ -212,8 +212,8 @@ def test_query_with_a_record(capsys: pytest.CaptureFixture[str], query: Any) -> 
         ("SELECT * { FILTER EXISTS { SERVICE <http://127.0.0.1:9/> { ?s ?p ?o } } }", "SERVICE is refused"),
         ("SELECT * FROM <http://127.0.0.1:9/> { ?s ?p ?o }", "FROM is refused"),
         ("ASK FROM NAMED <file:///etc/hostname> { ?s ?p ?o }", "FROM is refused"),
-        ("LOAD <http://127.0.0.1:9/>", "not a SPARQL query"),
-        ("DELETE WHERE { ?s ?p ?o }", "not a SPARQL query"),
+        ("LOAD <http://127.0.0.1:9/>", "an update is refused"),
+        ("DELETE WHERE { ?s ?p ?o }", "an update is refused"),
         ("SELECT * {", "not a SPARQL query"),
     ],
 )

@@ -191,10 +191,16 @@ class Api:
         as_of = date.fromisoformat(stated) if stated else None
         fhir = media == FHIR or (media == JSON and b'"resourceType"' in body)
         if len(body) > _LARGEST and not fhir:
-            return problem(413, "The record is too large", f"at most {_LARGEST} bytes, but for FHIR")
+            return _too_large()
         quick = len(body) <= _SMALL and media == JSON == asked.media and not fhir
         made = work(body, "json", as_of) if quick else await self.apart(lambda: work(body, INPUTS[media], as_of))
         return Response(made, headers={"Cache-Control": "no-store", "Vary": "Accept"}, media_type=asked.media)
+
+    async def answered(self, record: bytes, as_of: date | None) -> Recommendation | Response:
+        """The answer to a record in JSON, which may be FHIR, or why it is refused."""
+        if len(record) > _LARGEST and b'"resourceType"' not in record:
+            return _too_large()
+        return await self.apart(lambda: self.guideline.recommend(record, format="json", as_of=as_of))
 
     # -- the guideline
 
@@ -210,11 +216,16 @@ class Api:
         asked = self.asked(request, (JSON, TURTLE, JSONLD))
         if isinstance(asked, Response):
             return asked
+        found = await self.audits()
+        return await self._cached(request, asked, lambda: found[asked.media])
+
+    async def audits(self) -> Mapping[str, bytes]:
+        """The audit by media type; who asks first waits for it."""
         async with self._auditing:
             if not self._audits:
                 with anyio.fail_after(_AUDIT_SECONDS):
                     self._audits |= await anyio.to_thread.run_sync(self._audited, abandon_on_cancel=True)
-        return await self._cached(request, asked, lambda: self._audits[asked.media])
+        return self._audits
 
     def _audited(self) -> dict[str, bytes]:
         """The audit by media type; in a process of its own, since the reasoner brings a JVM with it."""
@@ -259,7 +270,7 @@ class Api:
                 there_are = ", ".join(parameters) or "none"
                 return problem(400, "A parameter is not known", f"there are {there_are}")
             accepted = parameters[name]
-            if not (_is_date(value) if accepted is None else value in accepted):
+            if not (is_date(value) if accepted is None else value in accepted):
                 values = "a date, YYYY-MM-DD" if accepted is None else ", ".join(accepted)
                 return problem(400, "A parameter is not understood", f"{name}: accepted are {values}")
             found.setdefault(name, []).append(value)
@@ -268,6 +279,10 @@ class Api:
         if "decision" in found:
             found["decision"] = [*dict.fromkeys(found["decision"])]
         return Asked(media, found)
+
+
+def _too_large() -> Response:
+    return problem(413, "The record is too large", f"at most {_LARGEST} bytes, but for FHIR")
 
 
 def as_json(form: Mapping[str, Any]) -> bytes:
@@ -286,7 +301,8 @@ def has(request: Request, tag: str) -> bool:
     return tag in known or known == ["*"]
 
 
-def _is_date(text: str) -> bool:
+def is_date(text: str) -> bool:
+    """Whether a text is a date as it is written here, YYYY-MM-DD."""
     try:
         return date.fromisoformat(text).isoformat() == text
     except ValueError:

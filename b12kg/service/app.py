@@ -8,14 +8,11 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -33,6 +30,7 @@ from b12kg.recommend import ExecutableGuideline
 from b12kg.service import cds, openapi
 from b12kg.service.api import Api
 from b12kg.service.problem import problem, shown
+from b12kg.service.sparql import Endpoint
 from b12kg.service.terms import Terms
 from b12kg.service.tokens import Tokens
 
@@ -72,8 +70,8 @@ class Settings:
         longest: characters of a path with its query.
         concurrent: requests at a time.
         patience: seconds in which the body of a request has to come.
-        query_timeout: seconds of a SPARQL query.
-        query_memory: bytes of one.
+        query_timeout: seconds of a SPARQL query, with those that it waits in.
+        query_memory: bytes of the process that answers one.
         query_rows: rows of its answer.
         today: the date on which a hook is called.
         now: the time at which feedback is given.
@@ -117,20 +115,16 @@ def application(
     """
     settings = settings or Settings()
     api = Api(guideline)
+    sparql = Endpoint(
+        guideline, api, timeout=settings.query_timeout, memory=settings.query_memory, rows=settings.query_rows
+    )
     routes: list[BaseRoute] = [
         *api.routes(),
         *Terms(guideline.content).routes(),
         *cds.routes(guideline, api, record_to=settings.record_to, today=settings.today, now=settings.now),
+        *sparql.routes(),
         *more,
     ]
-    close: Callable[[], Awaitable[None]] | None = None
-    if find_spec("b12kg.service.sparql") is not None:
-        sparql: Any = import_module("b12kg.service.sparql")
-
-        routes += sparql.routes(
-            guideline, timeout=settings.query_timeout, memory=settings.query_memory, rows=settings.query_rows
-        )
-        close = sparql.close
     secured, feedback = settings.tokens is not None, settings.record_to is not None
     described = openapi.endpoint(guideline.content, secured=secured, feedback=feedback)
     routes.append(Route("/openapi.json", described))
@@ -141,8 +135,7 @@ def application(
             yield
         finally:
             api.close()
-            if close is not None:
-                await close()
+            sparql.close()
 
     app: ASGIApp = Starlette(
         routes=routes,
