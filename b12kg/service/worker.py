@@ -6,6 +6,7 @@ asked by ``sparql.py``, by frames over pipes: eight bytes that say how long it i
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import signal
@@ -83,6 +84,8 @@ def main(memory: int) -> None:
         record = request["record"]
         head, body = answer(store if record is None else stored(graphs + record.encode()), request)
         signal.setitimer(signal.ITIMER_REAL, 0)
+        if record is not None:
+            gc.collect()  # the parser's exceptions hold the frames that they passed, and those the record
         answers.write(frame(json.dumps(head).encode()) + frame(body))
         answers.flush()
 
@@ -154,8 +157,11 @@ def answer(store: ox.Store, request: Mapping[str, Any]) -> tuple[dict[str, Any],
     graphs = [*store.named_graphs()]
     try:
         # Said once more, since a FROM that stands in the text is put aside by it.
-        found = store.query(text, default_graph=[ox.DefaultGraph()], named_graphs=graphs)
-        return _written(found, request["accept"], request["rows"])
+        return _written(
+            store.query(text, default_graph=[ox.DefaultGraph()], named_graphs=graphs),
+            request["accept"],
+            request["rows"],
+        )
     except (SyntaxError, ValueError, RuntimeError, OSError):  # their words repeat the query
         return _refused(400, "The query cannot be evaluated", "it is SPARQL, and this engine does not take it")
 
