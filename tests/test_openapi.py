@@ -26,6 +26,7 @@ from b12kg.service import cds
 from b12kg.service.api import Api
 from b12kg.service.app import Settings, application
 from b12kg.service.openapi import document
+from b12kg.service.sparql import Endpoint
 from b12kg.service.terms import Terms
 from tests.asgi import ask
 from tests.conftest import SECOND
@@ -36,7 +37,17 @@ EXAMPLES = 100
 NOT_CHECKED = [positive_data_acceptance, negative_data_rejection]
 # In a process of its own, for some seconds; it takes no input.
 SLOW = "/api/audit"
-NOTHING_TO_GET_WRONG = {(path, "get") for path in ("/api/guideline", "/health", "/cds-services", "/id/{term}")}
+NOTHING_TO_GET_WRONG = {
+    (path, "get")
+    for path in (
+        "/api/guideline",
+        "/health",
+        "/cds-services",
+        "/id/{term}",
+        "/sparql/examples",
+        "/.well-known/void",
+    )
+}
 
 seen: Counter[tuple[str, int]] = Counter()
 
@@ -109,6 +120,7 @@ def test_every_route_is_described(executable: ExecutableGuideline, tmp_path: Pat
     api = Api(executable)
     settings_ = Settings()
     routes: list[Route] = [*api.routes(), *Terms(executable.content).routes()]
+    routes += Endpoint(executable, api, timeout=1, memory=2**30, rows=1).routes()
     routes += cds.routes(executable, api, record_to=tmp_path, today=settings_.today, now=settings_.now)
     there = {
         (re.sub(r":path", "", route.path), method) for route in routes for method in (route.methods or set()) - {"HEAD"}

@@ -1,7 +1,7 @@
 """The description of the service by OpenAPI 3.1, with examples.
 
-Owns that document: every address but those of SPARQL, which describe themselves, with every status that it answers
-with. The schema of a record is the one of ``b12kg schema``; examples are records that ship with b12kg.
+Owns that document: every address, with every status that it answers with. The schema of a record is the one of
+``b12kg schema``; examples are records that ship with b12kg.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from b12kg.resources import EXAMPLES
 from b12kg.service.api import FHIR, INPUTS, JSON, JSONLD, RDFXML, TRIG, TURTLE, as_json
 from b12kg.service.cds import HOOKS
 from b12kg.service.problem import MEDIA_TYPE
+from b12kg.service.sparql import DESCRIPTIONS, FORM, QUERY
 from b12kg.service.terms import HTML
+from b12kg.service.worker import SOLUTIONS, TRIPLES
 
 _TEXT, _OBJECT = {"type": "string"}, {"type": "object"}
 # What the limits answer with, wherever a request has a body or none.
@@ -102,6 +104,7 @@ def document(guideline: Guideline, *, secured: bool = False, feedback: bool = Fa
         ),
         "/health": {"get": _operation("That the service answers", {200: _content((JSON,), _OBJECT)}, _REFUSED)},
         **_hooks(guideline, feedback=feedback),
+        **_sparql(),
     }
     security = {"securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}}} if secured else {}
     if secured:
@@ -155,8 +158,7 @@ def _operation(
 
 
 def _content(forms: tuple[str, ...], schema: dict[str, Any]) -> dict[str, Any]:
-    content = {media: {"schema": _TEXT} for media in forms if media not in (JSON, FHIR, JSONLD)}
-    content |= {media: {"schema": {}} for media in forms if media == JSONLD}
+    content = {media: {"schema": {} if media.endswith("+json") else _TEXT} for media in forms}
     content |= {media: {"schema": schema if media == JSON else _OBJECT} for media in forms if media in (JSON, FHIR)}
     return {"description": "The answer.", "content": content}
 
@@ -218,6 +220,48 @@ def _hooks(guideline: Guideline, *, feedback: bool) -> dict[str, Any]:
         )
         found["/cds-services/{id}/feedback"]["post"]["responses"]["503"] = _problem("It could not be kept.")
     return found
+
+
+# ---- SPARQL --------------------------------------------------------------------------------------
+
+
+def _sparql() -> dict[str, Any]:
+    iris = {"type": "array", "items": {"type": "string", "format": "uri"}}
+    dataset = (
+        _parameter("default-graph-uri", iris, "Graphs that are merged to the default graph, of those that there are."),
+        _parameter("named-graph-uri", iris, "Graphs that keep their names, of those that there are."),
+    )
+    query = {"type": "string", "examples": ["SELECT ?class (COUNT(*) AS ?n) { ?s a ?class } GROUP BY ?class"]}
+    stopped = {
+        413: "The query is too long.",
+        503: "It took too long, or more memory than it may, or its answer is too large.",
+    }
+    answers = {200: _content((*SOLUTIONS, *TRIPLES), _OBJECT)}
+    answers[200]["headers"] = {
+        "Result-Rows": {"schema": {"type": "integer"}, "description": "How many rows or triples there are."},
+        "Result-Truncated": {"schema": {"type": "boolean"}, "description": "Whether it was cut after these."},
+    }
+    form = _schema(
+        {"query": query},
+        record={"type": "string", "description": "A record in JSON; what is inferred for it is a graph of this query."},
+        asOf={"type": "string", "format": "date"},
+        **dict.fromkeys(("default-graph-uri", "named-graph-uri"), iris),
+    )
+    body = {FORM: {"schema": form}, QUERY: {"schema": query}}
+    described = {304: {"description": "As the client has it."}}
+    posted = _operation("The answer to a query", answers, _REFUSED | _REFUSED_BODY | stopped, *dataset)
+    got = _operation(
+        "The answer to a query; without one, what the endpoint says of itself",
+        answers | described,
+        _REFUSED | stopped,
+        _parameter("query", query, "SPARQL 1.1, for reading."),
+        *dataset,
+    )
+    return {
+        "/sparql": {"get": got, "post": {**posted, "requestBody": {"required": True, "content": body}}},
+        "/sparql/examples": _get("The shipped queries, each with its question", DESCRIPTIONS),
+        "/.well-known/void": _get("The endpoint and its graphs, in numbers", DESCRIPTIONS),
+    }
 
 
 _UUID = {"type": "string", "format": "uuid"}
