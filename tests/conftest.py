@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,29 @@ from b12kg.outcome import Ending, Filling, fillings
 from b12kg.recommend import ExecutableGuideline
 from b12kg.record import within
 from b12kg.resources import GUIDELINES
+
+
+class ConnectionBeyondThisMachine(BaseException):
+    """A test made one; no handler of exceptions may keep it quiet."""
+
+
+def _refuse_connections(event: str, arguments: tuple[Any, ...]) -> None:
+    if event in ("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"):
+        host = arguments[0] if event.startswith("socket.get") else arguments[1]
+        host = host[0] if isinstance(host, tuple) else host
+        if isinstance(host, bytes):
+            host = host.decode()
+        # A path is a socket of this machine; None is the wildcard.
+        if isinstance(host, str) and "/" not in host and host not in ("", "localhost"):
+            try:
+                inside = ipaddress.ip_address(host.partition("%")[0]).is_loopback
+            except ValueError:
+                inside = False
+            if not inside:
+                raise ConnectionBeyondThisMachine(host)
+
+
+sys.addaudithook(_refuse_connections)
 
 
 @pytest.fixture(scope="session")

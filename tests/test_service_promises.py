@@ -41,6 +41,7 @@ from b12kg.service.app import Settings, application, too_deep
 from b12kg.service.problem import MEDIA_TYPE
 from b12kg.service.tokens import Tokens, read_issuers, read_token
 from tests.asgi import Answered, ask, asked
+from tests.conftest import ConnectionBeyondThisMachine
 from tests.fhir_resources import condition, observation
 
 ROOT = Path(__file__).parents[1]
@@ -129,6 +130,14 @@ def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", 9), timeout=0.1)
     assert [line.partition(" ")[0] for line in found] == ["open", "socket.getaddrinfo", "socket.connect"]
+
+
+def test_no_test_connects_beyond_this_machine() -> None:
+    for host in ("192.0.2.1", "2001:db8::1", "example.org"):
+        with pytest.raises(ConnectionBeyondThisMachine):
+            socket.create_connection((host, 80), timeout=0.1)
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", 9), timeout=1)
 
 
 def test_no_request_connects_writes_or_starts_anything(tour: tuple[ASGIApp, list[tuple[str, str, Any, str]]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -39,6 +40,7 @@ from b12kg.service.description import SCHEMA, SD, VOID
 from b12kg.service.problem import MEDIA_TYPE
 from b12kg.service.worker import BOOLEANS, LARGEST, LONGEST, SOLUTIONS, TRIPLES, answer, stored
 from tests.asgi import Answered, ask, asked
+from tests.test_service_promises import watched
 
 ROOT = Path(__file__).parents[1]
 RECORD = (EXAMPLES / "conflict.json").read_text(encoding="utf-8")
@@ -412,6 +414,33 @@ def test_a_record_in_fhir(app: ASGIApp) -> None:
     query = "SELECT (COUNT(DISTINCT ?g) AS ?n) { GRAPH ?g { ?s ?p ?o } }"
     found = form(app, query=query, record=json.dumps(bundle), asOf="2026-01-01")
     assert found.text.split() == ["n", "3"]
+
+
+def test_no_query_connects_writes_or_leaves_a_word(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    canary = "canary4711"
+    record = json.dumps({**json.loads(RECORD), "id": f"urn:{canary}"})
+
+    def all_of_them() -> list[Answered]:
+        found = [form(app, query=GRAPHS, record=record), form(app, query=f"SELECT '{canary}'", record=record)]
+        found += [
+            form(app, query="ASK {}", record=f'{{"id": "{canary}"'),
+            get(app, f"ASK {{ ?s ?p '{canary}' }}", "*/*"),
+        ]
+        found += [
+            get(app, f"SELECT * {{ SERVICE <urn:{canary}> {{}} }}"),
+            get(app, f"SELECT * FROM <urn:{canary}> {{}}"),
+        ]
+        return found
+
+    statuses = [found.status for found in all_of_them()]  # what is loaded once is loaded
+    with watched() as seen:
+        again = all_of_them()
+    assert seen == []
+    assert [found.status for found in again] == statuses == [200, 400, 422, 200, 400, 400]
+    for found in again:
+        assert canary not in found.text
+    assert canary not in caplog.text
 
 
 # ---- limits --------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from b12kg.errors import UsageError
 from b12kg.guideline import Guideline
 from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import prov
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 QUERY, FORM, UPDATE = "application/sparql-query", "application/x-www-form-urlencoded", "application/sparql-update"
 DESCRIPTIONS = (TURTLE, JSONLD, RDFXML, "application/n-triples")
+LEAST_MEMORY = 64 * 2**20  # at rest, a worker with its graphs takes some 34 MB
 _WORKERS = 2  # so that a query that takes its whole time leaves one for the others
 _WAITING = 64  # requests at a time that wait for one, or for its answer
 _DATASET = ("default-graph-uri", "named-graph-uri")
@@ -55,9 +57,14 @@ class Endpoint:
         timeout: seconds of a query, with the time that it waits for a worker.
         memory: bytes of a worker.
         rows: of an answer.
+
+    Raises:
+        UsageError: with so little memory no worker starts.
     """
 
     def __init__(self, guideline: ExecutableGuideline, api: Api, *, timeout: float, memory: int, rows: int) -> None:
+        if memory < LEAST_MEMORY:
+            raise UsageError(f"SPARQL takes at least {LEAST_MEMORY // 2**20} MB of memory")
         self.guideline = guideline
         self.api = api
         self.timeout = timeout
@@ -125,11 +132,19 @@ class Endpoint:
         """The workers; the first that asks waits until the guideline is audited, which takes some seconds."""
         async with self._starting:
             if self._workers is None:
-                content = self.guideline.content
                 findings = await self.api.audits()
-                graphs = quads(content.graph(), content.iri) + _renamed(findings[TURTLE], findings_of(content))
-                self._workers = Workers(graphs, self.memory)
+
+                def start() -> Workers:
+                    return Workers(b"".join(self._graphs(findings[TURTLE]).values()), self.memory)
+
+                self._workers = await self.api.apart(start)
         return self._workers
+
+    def _graphs(self, findings: bytes) -> dict[str, bytes]:
+        """The graphs that there are, as N-Quads by their names."""
+        content = self.guideline.content
+        name = findings_of(content)
+        return {content.iri: quads(content.graph(), content.iri), name: _renamed(findings, name)}
 
     # -- descriptions
 
@@ -158,11 +173,7 @@ class Endpoint:
         def write() -> bytes:
             if what == "examples":
                 return description.written(description.examples(address), media)
-            held = {
-                content.iri: quads(content.graph(), content.iri),
-                findings_of(content): _renamed(findings[TURTLE], findings_of(content)),
-            }
-            return description.written(description.service(address, content, held), media)
+            return description.written(description.service(address, content, self._graphs(findings[TURTLE])), media)
 
         return Response(await self.api.apart(write), headers=headers, media_type=media)
 
