@@ -111,9 +111,9 @@ def read_bulk(
         _refuse_lines(files, codes)
         # Its words can hold what is in a line.
         raise UsageError(f"{folder}: no export that DuckDB reads ({type(error).__name__})") from error
-    if connection.execute("SELECT 1 FROM lines WHERE type IS NULL LIMIT 1").fetchall():
+    if connection.execute("SELECT 1 FROM abouts WHERE type IS NULL LIMIT 1").fetchall():
         _refuse_lines(files, codes)
-    servers = connection.execute("SELECT DISTINCT server FROM lines WHERE server <> '' ORDER BY server").fetchall()
+    servers = connection.execute("SELECT DISTINCT server FROM abouts WHERE server <> '' ORDER BY server").fetchall()
     if len(servers) > 1:
         found = ", ".join(server for (server,) in servers[:3])
         raise InvalidRecord([Problem(str(folder), "it refers to several servers", found, "an export of one server")])
@@ -135,10 +135,7 @@ _MACROS = r"""
         || '|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31))'
         || '(?:(T)(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:[.][0-9]{1,6})?'
         || '(?:Z|[+-](?:0[0-9]|1[0-3]):[0-5][0-9]))?"';
-    CREATE OR REPLACE TEMP MACRO days(line, part) AS regexp_extract_all(line, dated(), part);
     CREATE OR REPLACE TEMP MACRO valued() AS '("value"\s*:\s*)((?:0|[1-9][0-9]{0,8})(?:[.][0-9]{1,4})?)(\s*[,}])';
-    CREATE OR REPLACE TEMP MACRO number_at(line, place) AS
-        nullif(regexp_extract_all(line, valued(), 2)[place], '')::DOUBLE;
     CREATE OR REPLACE TEMP MACRO form_with_numbers(line) AS regexp_replace(
         regexp_replace(line, '("(?:id|reference|value)"\s*:\s*"'
             || '(?:(?:https?://[^"\\\s]*/)?[A-Z][A-Za-z]{1,63}/|urn:uuid:)?)[A-Za-z0-9.-]{1,64}"',
@@ -146,49 +143,55 @@ _MACROS = r"""
         dated(), '"' || chr(1) || '\2"', 'g');
     CREATE OR REPLACE TEMP MACRO form_of(line) AS
         regexp_replace(form_with_numbers(line), valued(), '\1' || chr(2) || '\3', 'g');
-    CREATE OR REPLACE TEMP MACRO patient_of(type, id, about) AS CASE
-        WHEN type = 'Medication' THEN NULL
+    CREATE OR REPLACE TEMP MACRO about(type, id, subject, patient) AS CASE
+        WHEN type = 'Patient' THEN 'Patient/' || id WHEN type <> 'Medication' THEN coalesce(subject, patient) END;
+    CREATE OR REPLACE TEMP MACRO patient_of(type, about) AS CASE
         WHEN type = 'Patient'
-        THEN CASE WHEN regexp_full_match(id, '[A-Za-z0-9.-]{1,64}') THEN 'Patient/' || id ELSE 'Patient' END
+        THEN CASE WHEN regexp_full_match(about, 'Patient/[A-Za-z0-9.-]{1,64}') THEN about ELSE 'Patient' END
         WHEN regexp_full_match(about, 'Patient/[A-Za-z0-9.-]{1,64}|#.*|urn:(?:uuid|oid):[0-9A-Za-z.-]{1,64}') THEN about
         ELSE nullif(regexp_extract(about,
             '^(?:https?://[^?#]+/)?(Patient/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1), '') END;
 """
 
-# What a line is about, by columns, which is faster than by its text.
+# What a line is about, by columns, which is faster than by its text; who that is, once for all lines that say the same.
 _LINES = r"""
     CREATE OR REPLACE TEMP TABLE lines AS
-    WITH parts AS (
-        SELECT resourceType AS type, id, birthDate::VARCHAR AS born, filename,
-            coalesce(json_extract_string(subject, '$.reference'), json_extract_string(patient, '$.reference')) AS about,
-            coalesce(list_contains($types, resourceType), false) AS is_read
-        FROM read_json($files, format = 'newline_delimited', filename = true, columns = {
-            resourceType: 'VARCHAR', id: 'VARCHAR', subject: 'JSON', patient: 'JSON', birthDate: 'JSON'})
+    SELECT resourceType AS type, hash(resourceType, id) AS name,
+        about(resourceType, id, json_extract_string(subject, '$.reference'),
+            json_extract_string(patient, '$.reference')) AS about,
+        birthDate::VARCHAR AS born, CASE WHEN resourceType = 'Patient' THEN filename END AS file
+    FROM read_json($files, format = 'newline_delimited', filename = true, columns = {
+        resourceType: 'VARCHAR', id: 'VARCHAR', subject: 'JSON', patient: 'JSON', birthDate: 'JSON'})
+"""
+_ABOUTS = r"""
+    CREATE OR REPLACE TEMP TABLE abouts AS
+    WITH said AS (
+        SELECT coalesce(list_contains($types, type), false) AS is_read, type, CASE WHEN is_read THEN about END AS about,
+            count(*) AS lines
+        FROM lines GROUP BY ALL
     )
     SELECT is_read, CASE WHEN is_read OR regexp_full_match(type, '[A-Z][A-Za-z]{1,63}') THEN type END AS type,
-        CASE WHEN is_read THEN hash(type, id) END AS name,
-        CASE WHEN is_read THEN patient_of(type, id, about) END AS patient,
-        CASE WHEN type = 'Patient' THEN born END AS born,
-        CASE WHEN type = 'Patient' THEN filename END AS file,
-        CASE WHEN is_read AND starts_with(about, 'http')
+        patient_of(type, about) AS patient, lines,
+        CASE WHEN type <> 'Patient' AND starts_with(about, 'http')
             THEN regexp_extract(about, '^(.*)/[A-Z][A-Za-z]{1,63}/[^/]+(?:/_history/[^/]+)?$', 1) END AS server
-    FROM parts
+    FROM said
 """
 _TEXTS = r"""
     CREATE OR REPLACE TEMP TABLE texts AS
     WITH found AS (
-        SELECT json::VARCHAR AS text, filename AS file
+        SELECT json::VARCHAR AS text, filename AS file, regexp_matches(json::VARCHAR, $mentions) AS has_code
         FROM read_ndjson_objects($files, filename = true)
-        WHERE regexp_matches(json::VARCHAR, $mentions) OR contains(json::VARCHAR, '\u')
-            OR ($with_medicines AND contains(json::VARCHAR, '"medicationReference"'))
-    ), parsed AS MATERIALIZED (
-        SELECT text, file, regexp_matches(text, $mentions) OR contains(text, '\u') AS mentions, json_extract_string(
+    ), parsed AS (
+        SELECT text, file, has_code OR contains(text, '\u') AS mentions, json_extract_string(
             text, ['$.resourceType', '$.id', '$.subject.reference', '$.patient.reference']) AS said
         FROM found
+        WHERE has_code OR contains(text, '\u') OR ($with_medicines AND contains(text, '"medicationReference"'))
     )
-    SELECT text, file, mentions, said[1] AS type, hash(said[1], said[2]) AS name,
-        patient_of(said[1], said[2], coalesce(said[3], said[4])) AS patient
-    FROM parsed WHERE list_contains($types, said[1]) AND said[1] <> 'Patient'
+    SELECT text, file, mentions, coalesce(list_contains($types, said[1]), false) AS is_read, said[1] AS type,
+        hash(said[1], said[2]) AS name,
+        patient_of(said[1], about(said[1], said[2], said[3], said[4])) AS patient, form_of(text) AS form,
+        regexp_extract_all(text, dated(), 0) AS moments, regexp_extract_all(text, valued(), 2) AS numbers
+    FROM parsed
 """
 # Resources that contain whom they are about, which are rare.
 _WITHIN = r"""
@@ -202,17 +205,21 @@ def _look(connection: DuckDBPyConnection, files: list[str], guideline: Guideline
     """The tables of all lines, and of those that can state a fact with their texts."""
     connection.execute(_MACROS)
     types = _types(codes)
-    connection.execute(_LINES, {"files": files, "types": types})
-    with_medicines = bool(connection.execute("SELECT 1 FROM lines WHERE type = 'Medication' LIMIT 1").fetchall())
-    parameters = {"mentions": _mentions(guideline, codes), "with_medicines": with_medicines}
+    connection.execute(_LINES, {"files": files})
+    connection.execute(_ABOUTS, {"types": types})
+    parameters = {"mentions": _mentions(guideline, codes), "with_medicines": _has_medicines(connection)}
     connection.execute(_TEXTS, {"files": files, "types": types, **parameters})
-    if connection.execute("SELECT 1 FROM lines WHERE starts_with(patient, '#') LIMIT 1").fetchall():
+    if connection.execute("SELECT 1 FROM abouts WHERE starts_with(patient, '#') LIMIT 1").fetchall():
         for (text,) in connection.execute(_WITHIN, {"files": files, "types": types}).fetchall():
             patients = [*read_input(text.encode(), frozenset(codes.policies.supplies)).patients]
             who = patients[0] if patients else None
             connection.execute("UPDATE texts SET patient = ? WHERE text = ?", [who, text])
-            connection.execute("INSERT INTO lines (is_read, type, patient) VALUES (true, 'Contained', ?)", [who])
-        connection.execute("DELETE FROM lines WHERE starts_with(patient, '#')")
+            connection.execute("INSERT INTO abouts VALUES (true, 'Contained', ?, 1, NULL)", [who])
+        connection.execute("DELETE FROM abouts WHERE starts_with(patient, '#')")
+
+
+def _has_medicines(connection: DuckDBPyConnection) -> bool:
+    return bool(connection.execute("SELECT 1 FROM abouts WHERE type = 'Medication' LIMIT 1").fetchall())
 
 
 def _types(codes: Codes) -> list[str]:
@@ -257,30 +264,31 @@ def _numbered(file: str) -> Iterator[tuple[int, bytes]]:
 
 # ---- forms ---------------------------------------------------------------------------------------
 
+# The texts stay where they are: ``line`` and ``medicine_line`` are their numbers.
 _STATING = r"""
     CREATE OR REPLACE TEMP TABLE stating AS
     WITH medicines AS (
-        SELECT name AS medicine, text AS medicine_text, file AS medicine_file
+        SELECT name AS medicine, rowid AS medicine_line, form AS medicine_form
         FROM texts WHERE type = 'Medication' AND mentions
     ), asked AS (
-        SELECT *, regexp_extract(json_extract_string(text, '$.medicationReference.reference'),
+        SELECT patient, name, rowid AS line, mentions, form, moments, numbers, CASE WHEN $with_medicines THEN
+            regexp_extract(json_extract_string(text, '$.medicationReference.reference'),
             '^(?:https?://[^?#]+/)?Medication/([A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?$', 1)
-            AS medicine_id,
+            END AS medicine_id,
             CASE WHEN medicine_id <> '' THEN hash('Medication', medicine_id) END AS medicine
-        FROM texts WHERE patient IS NOT NULL
+        FROM texts WHERE is_read AND type <> 'Patient' AND patient IS NOT NULL
     )
-    SELECT patient, name, file, text, medicine, medicine_text, medicine_file,
-        form_of(text) || coalesce(chr(10) || form_of(medicine_text), '') AS form,
-        list_transform(days(text, 1), lambda day: day > $as_of) AS later
+    SELECT patient, name, line, medicine, medicine_line, form || coalesce(chr(10) || medicine_form, '') AS form,
+        moments, numbers, list_transform(moments, lambda moment: moment[2:11] > $as_of) AS later
     FROM asked LEFT JOIN medicines USING (medicine)
-    WHERE mentions OR medicine_text IS NOT NULL
+    WHERE mentions OR medicine_line IS NOT NULL
     UNION ALL
-    SELECT patient, name, file, NULL, NULL, NULL, NULL,
+    SELECT patient_of(type, about), name, NULL, NULL, NULL,
         '{"resourceType":"Patient","id":"00000000-0000-0000-0000-000000000000"' || CASE
             WHEN born IS NULL THEN ''
-            WHEN regexp_full_match(born, dated()) AND length(born) = 12 AND born < $grown_up
-            THEN ',"birthDate":' || $grown_up
-            ELSE ',"birthDate":' || born END || '}', []
+            WHEN regexp_full_match(born, dated()) AND length(born) = 12
+            THEN ',"birthDate":' || coalesce(list_filter($born_by, lambda day: born <= day)[1], born)
+            ELSE ',"birthDate":' || born END || '}', [], [], []
     FROM lines WHERE type = 'Patient'
 """
 _FORMS = """
@@ -294,16 +302,20 @@ _FORMS = """
 _WITH_NUMBERS = """
     CREATE OR REPLACE TEMP TABLE numbered AS SELECT form, later FROM forms WHERE list_contains($numbers, number);
     DELETE FROM forms WHERE list_contains($numbers, number);
-    UPDATE stating SET form = form_with_numbers(text) || coalesce(chr(10) || form_with_numbers(medicine_text), '')
-    FROM numbered WHERE stating.form = numbered.form AND stating.later = numbered.later;
+    UPDATE stating SET form = with_numbers FROM (
+        SELECT stating.rowid AS changed, form_with_numbers(own.text)
+            || coalesce(chr(10) || form_with_numbers(medicines.text), '') AS with_numbers
+        FROM stating JOIN numbered USING (form, later) JOIN texts AS own ON own.rowid = line
+            LEFT JOIN texts AS medicines ON medicines.rowid = medicine_line
+    ) WHERE stating.rowid = changed;
     INSERT INTO forms
     SELECT $last + row_number() OVER (), form, later
     FROM (SELECT DISTINCT form, later FROM stating ANTI JOIN forms USING (form, later));
 """
 _FACTS = """
     CREATE OR REPLACE TEMP TABLE facts AS
-    SELECT patient, kind, of, is_so, coalesce(value, number_at(text, value_place)) AS value,
-        coalesce(same, number_at(text, value_place)::VARCHAR) AS same, trim(days(text, 0)[place], '"') AS moment
+    SELECT patient, kind, of, is_so, coalesce(value, numbers[value_place]::DOUBLE) AS value,
+        coalesce(same, numbers[value_place]::DOUBLE::VARCHAR) AS same, trim(moments[place], '"') AS moment
     FROM stating JOIN forms USING (form, later) JOIN effects ON effects.form = number
 """
 _HIDDEN = re.compile('"\x01(T?)"|\x02')
@@ -311,10 +323,12 @@ _HIDDEN = re.compile('"\x01(T?)"|\x02')
 
 def _take_forms(connection: DuckDBPyConnection, forms: _Forms) -> None:
     """The tables of lines that can state a fact with their forms, of what forms come to, and of facts."""
-    # Who was born before this day is older than any age that a circumstance is.
-    oldest = max(forms.codes.policies.ages.values(), default=0)
-    grown_up = f'"{forms.as_of.year - oldest - 1:04}-01-01"'
-    connection.execute(_STATING, {"as_of": forms.as_of.isoformat(), "grown_up": grown_up})
+    values = {
+        "as_of": forms.as_of.isoformat(),
+        "born_by": _born_by(forms.codes, forms.as_of),
+        "with_medicines": _has_medicines(connection),
+    }
+    connection.execute(_STATING, values)
     connection.execute(_FORMS)
     effects: list[_Effect] = []
     last = 0
@@ -331,6 +345,16 @@ def _take_forms(connection: DuckDBPyConnection, forms: _Forms) -> None:
             effects += forms.effects(number, form, later)
     _insert(connection, "effects", [astuple(effect) for effect in effects])
     connection.execute(_FACTS)
+
+
+def _born_by(codes: Codes, as_of: date) -> list[str]:
+    """Days between which it does not matter when somebody was born, in JSON: the last on which one has each age.
+
+    A 29th of February is no day that is hidden in a form, so that the day before stands for it.
+    """
+    day = min(as_of.day, 28) if as_of.month == 2 else as_of.day
+    years = sorted({as_of.year - age for age in (0, *codes.policies.ages.values()) if age < as_of.year})
+    return [f'"{year:04}-{as_of.month:02}-{day:02}"' for year in years]
 
 
 def _insert(connection: DuckDBPyConnection, table: str, rows: Sequence[tuple[object, ...]]) -> None:
@@ -530,7 +554,7 @@ _AGAIN = """
         FROM read_ndjson_objects($files, filename = true)
     ), named AS (
         SELECT text, file, said[1] AS type, hash(said[1], said[2]) AS name,
-            patient_of(said[1], said[2], NULL) AS patient
+            patient_of(said[1], about(said[1], said[2], NULL, NULL)) AS patient
         FROM found
     )
     SELECT * FROM named
@@ -538,8 +562,8 @@ _AGAIN = """
 """
 _HELD = """
     WITH own AS (SELECT * FROM stating JOIN singly USING (patient)), held AS (
-        SELECT patient, file, text FROM own WHERE text IS NOT NULL
-        UNION SELECT patient, medicine_file, medicine_text FROM own WHERE medicine_text IS NOT NULL
+        SELECT own.patient, file, text FROM own JOIN texts ON texts.rowid = line
+        UNION SELECT own.patient, file, text FROM own JOIN texts ON texts.rowid = medicine_line
         UNION SELECT patient, file, text FROM again JOIN singly USING (patient) WHERE type = 'Patient'
         UNION SELECT own.patient, again.file, again.text FROM own JOIN again USING (name)
         UNION SELECT own.patient, again.file, again.text FROM own JOIN again ON again.name = own.medicine
@@ -621,7 +645,7 @@ _ROWS = """
     WITH known AS (
         SELECT patient, of, is_so, NULL::DOUBLE AS value FROM stated
         UNION ALL SELECT patient, of, NULL, value FROM measured
-        UNION ALL SELECT DISTINCT patient, NULL, NULL, NULL FROM lines WHERE patient IS NOT NULL
+        UNION ALL SELECT DISTINCT patient, NULL, NULL, NULL FROM abouts WHERE patient IS NOT NULL
     )
     SELECT patient, {} FROM known ANTI JOIN rejects USING (patient) GROUP BY patient
 """
@@ -631,9 +655,11 @@ _PARTS = {
     "VARCHAR": 'NULL::VARCHAR AS "{of}"',  # no resource that is read states it
 }
 _COUNTS = """
-    SELECT (SELECT count(*) FROM lines), (SELECT count(*) FROM lines WHERE NOT is_read),
-        (SELECT count(*) FROM lines WHERE is_read AND type <> 'Medication' AND patient IS NULL),
-        (SELECT count(*) FROM stating WHERE text IS NOT NULL), (SELECT count(*) FROM forms),
+    SELECT (SELECT count(*) FROM lines),
+        (SELECT coalesce(sum(lines) FILTER (NOT is_read), 0)::BIGINT FROM abouts),
+        (SELECT coalesce(sum(lines) FILTER (is_read AND type <> 'Medication' AND patient IS NULL), 0)::BIGINT
+            FROM abouts),
+        (SELECT count(*) FROM stating WHERE line IS NOT NULL), (SELECT count(*) FROM forms),
         (SELECT count(*) FROM features) + (SELECT count(DISTINCT patient) FROM rejects),
         (SELECT count(*) FROM singly), (SELECT count(DISTINCT patient) FROM rejects)
 """
