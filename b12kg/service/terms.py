@@ -167,7 +167,7 @@ class Terms:
         words = "a" if term.value == RDF + "type" else escape(self.label(term.value))
         if address_of(term.value) in self.addresses:
             return f'<a href="{_href(address_of(term.value))}">{words}</a>'
-        return f"<code>{escape(term.value)}</code>" if words != "a" else words
+        return f"<code>{escape(_short(term.value))}</code>" if words != "a" else words
 
     def _blank(self, node: object) -> str:
         """The statements about a blank node, as the lines of Turtle that they are."""
@@ -198,6 +198,18 @@ def address_of(iri: str) -> str:
         return iri.removeprefix(BASE)
     parts = urlsplit(iri)
     return f"{parts.netloc}{parts.path}{'#' + parts.fragment if parts.fragment else ''}"
+
+
+def _short(iri: str) -> str:
+    """An IRI by its prefix, where there is one for it.
+
+    >>> _short("http://www.w3.org/2000/01/rdf-schema#label"), _short("urn:x")
+    ('rdfs:label', 'urn:x')
+    """
+    for prefix, base in PREFIXES.items():
+        if iri.startswith(base):
+            return f"{prefix}:{iri.removeprefix(base)}"
+    return iri
 
 
 def _href(address: str, suffix: str = "") -> str:
