@@ -68,8 +68,10 @@ class _Statements:
 def written(triples: Iterable[Triple], media: str) -> bytes:
     """Triples in a form of RDF; the same triples give the same bytes.
 
-    >>> written([], "text/turtle").splitlines()[0]
-    b'@prefix rdfs: <http://www.w3.org/2000/01/rdf-schema#> .'
+    >>> import pyoxigraph as ox
+    >>> name = ox.NamedNode("http://rdfs.org/ns/void#Dataset")
+    >>> written([ox.Triple(name, name, name)], "application/n-triples").decode().split()[0]
+    '<http://rdfs.org/ns/void#Dataset>'
     """
     import pyoxigraph as ox
 

@@ -14,31 +14,27 @@ import signal
 import struct
 import sys
 from collections.abc import Iterable, Mapping
-from typing import IO, Any
-
-import pyoxigraph as ox
+from typing import IO, TYPE_CHECKING, Any
 
 from b12kg.errors import UsageError
 from b12kg.iris import PREFIXES
 from b12kg.queries import dataset_of
 from b12kg.service.negotiation import chosen, names
 
+if TYPE_CHECKING:
+    import pyoxigraph as ox
+
 # The forms of an answer with rows, of one with yes or no, and of one with triples.
-SOLUTIONS = {
-    "application/sparql-results+json": ox.QueryResultsFormat.JSON,
-    "application/sparql-results+xml": ox.QueryResultsFormat.XML,
-    "text/csv": ox.QueryResultsFormat.CSV,
-    "text/tab-separated-values": ox.QueryResultsFormat.TSV,
-    "application/json": ox.QueryResultsFormat.JSON,
-    "application/xml": ox.QueryResultsFormat.XML,
-}
-BOOLEANS = {m: f for m, f in SOLUTIONS.items() if not m.startswith("text/")}
-TRIPLES = {
-    "text/turtle": ox.RdfFormat.TURTLE,
-    "application/n-triples": ox.RdfFormat.N_TRIPLES,
-    "application/rdf+xml": ox.RdfFormat.RDF_XML,
-    "application/ld+json": ox.RdfFormat.JSON_LD,
-}
+SOLUTIONS = (
+    "application/sparql-results+json",
+    "application/sparql-results+xml",
+    "text/csv",
+    "text/tab-separated-values",
+    "application/json",
+    "application/xml",
+)
+BOOLEANS = tuple(media for media in SOLUTIONS if not media.startswith("text/"))
+TRIPLES = ("text/turtle", "application/n-triples", "application/rdf+xml", "application/ld+json")
 LONGEST = 64 * 1024  # characters of a query, which a parser in Python reads
 LARGEST = 64 * 2**20  # bytes of an answer
 _LENGTH = struct.Struct(">Q")
@@ -97,6 +93,8 @@ def stored(quads: bytes) -> ox.Store:
 
     pyoxigraph's own union of graphs gives a triple once for each graph that it is in.
     """
+    import pyoxigraph as ox
+
     store = ox.Store()
     for quad in ox.parse(quads, format=ox.RdfFormat.N_QUADS):
         store.extend((quad, ox.Quad(quad.subject, quad.predicate, quad.object)))
@@ -105,6 +103,8 @@ def stored(quads: bytes) -> ox.Store:
 
 def dataset(store: ox.Store, default: Iterable[str], named: Iterable[str]) -> ox.Store:
     """Some of a store's graphs: those that are merged to the default graph, and those that keep their names."""
+    import pyoxigraph as ox
+
     made = ox.Store()
     for name in default:
         for quad in store.quads_for_pattern(None, None, None, ox.NamedNode(name)):
@@ -137,11 +137,13 @@ def answer(store: ox.Store, request: Mapping[str, Any]) -> tuple[dict[str, Any],
         request: ``query``, the graphs of the dataset as ``default`` and ``named`` (None where none are asked for),
             ``accept``, the media types that the client likes, and ``rows``, how many of them there may be.
 
-    >>> store = stored(b"<urn:s> <urn:p> 'o' <urn:g> .")
+    >>> store = stored(b'<urn:s> <urn:p> "o" <urn:g> .')
     >>> request = {"query": "SELECT ?o { ?s ?p ?o }", "default": None, "named": None, "accept": "text/csv", "rows": 9}
     >>> answer(store, request)[1]
     b'o\r\no\r\n'
     """
+    import pyoxigraph as ox
+
     text = request["query"]
     if len(text) > LONGEST:
         return _refused(413, "The query is too long", f"at most {LONGEST} characters")
@@ -174,23 +176,26 @@ def _refused(status: int, title: str, detail: str) -> tuple[dict[str, Any], byte
 
 def _written(found: Any, accept: str, rows: int) -> tuple[dict[str, Any], bytes]:
     """An answer in the form that the client likes, cut after so many rows, which its heading says."""
+    import pyoxigraph as ox
+
     body: bytes | None
-    forms: Mapping[str, Any] = TRIPLES
+    forms: tuple[str, ...] = TRIPLES
     if not isinstance(found, ox.QueryTriples):
         forms = BOOLEANS if isinstance(found, ox.QueryBoolean) else SOLUTIONS
-    media = chosen(accept, (*forms,))
+    media = chosen(accept, forms)
     if media is None:
-        return _refused(406, "No such form of an answer", f"to this query there are {names((*forms,))}")
+        return _refused(406, "No such form of an answer", f"to this query there are {names(forms)}")
     if isinstance(found, ox.QueryBoolean):
-        body, count, truncated = found.serialize(format=forms[media]), 1, False
+        form = ox.QueryResultsFormat.from_media_type(media)
+        body, count, truncated = found.serialize(format=form), 1, False
     elif isinstance(found, ox.QueryTriples):
         triples, truncated = _cut(found, rows)
         count = len(triples)
-        body = ox.serialize(sorted(triples, key=str), format=forms[media], prefixes=PREFIXES)
+        body = ox.serialize(sorted(triples, key=str), format=ox.RdfFormat.from_media_type(media), prefixes=PREFIXES)
     else:
         solutions, truncated = _cut(found, rows)
         count = len(solutions)
-        body = _table(found.variables, solutions).serialize(format=forms[media])
+        body = _table(found.variables, solutions).serialize(format=ox.QueryResultsFormat.from_media_type(media))
     assert body is not None  # noqa: S101 - None only where an output is given
     if len(body) > LARGEST:
         return _refused(503, "The answer is too large", f"at most {LARGEST} bytes")
@@ -204,6 +209,8 @@ def _cut(found: Iterable[Any], rows: int) -> tuple[list[Any], bool]:
 
 def _table(variables: Iterable[ox.Variable], solutions: Iterable[Any]) -> Any:
     """Solutions that were taken out of an answer, as one again: by way of TSV, where a line is a solution."""
+    import pyoxigraph as ox
+
     lines = ["\t".join(map(str, variables))]
     lines += ["\t".join("" if term is None else str(term) for term in solution) for solution in solutions]
     return ox.parse_query_results("\n".join([*lines, ""]).encode(), format=ox.QueryResultsFormat.TSV)
