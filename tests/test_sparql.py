@@ -559,6 +559,9 @@ def test_no_limit_is_passed_over_by_a_worker() -> None:
         head, _ = started.ask(json.dumps({**request("ASK {}", accept="*/*"), "seconds": 9, "record": None}).encode(), 9)
         assert head["status"] == 200
         for pid in started.pids():
+            assert os.getpriority(os.PRIO_PROCESS, pid) == 19
+            # Of a group of its own, but of this session: another would be given as much of the processors.
+            assert (os.getpgid(pid), os.getsid(pid)) == (pid, os.getsid(0))
             limits = Path(f"/proc/{pid}/limits")
             if not limits.exists():
                 pytest.skip("only Linux tells the limits of another process")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -42,6 +43,7 @@ QUERY, FORM, UPDATE = "application/sparql-query", "application/x-www-form-urlenc
 DESCRIPTIONS = (TURTLE, JSONLD, RDFXML, "application/n-triples")
 LEAST_MEMORY = 64 * 2**20  # at rest, a worker with its graphs takes some 34 MB
 _WORKERS = 2  # so that a query that takes its whole time leaves one for the others
+_PRIORITY = 19  # the least that POSIX has
 _WAITING = 64  # requests at a time that wait for one, or for its answer
 _DATASET = ("default-graph-uri", "named-graph-uri")
 _RECORD = ("record", "asOf")
@@ -334,8 +336,12 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # what ends the service from a terminal is not for them: it drains first
+            # What ends the service from a terminal is not for them: it drains first. A session of their own would be
+            # given as much of the processors as the service, however nice they are.
+            process_group=0,
         )
+        # Who waits for a record's answer is before who asks whatever he likes, from its first moment on.
+        os.setpriority(os.PRIO_PROCESS, self.process.pid, _PRIORITY)
         self._is_new = True
 
     def ask(self, request: bytes, end: float) -> tuple[tuple[bytes, bytes] | None, bool]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import itertools
 import json
-import os
 import signal
 import struct
 import sys
@@ -65,7 +64,6 @@ def main(memory: int) -> None:
     import resource  # which only POSIX has
 
     given, answers = sys.stdin.buffer, sys.stdout.buffer
-    os.nice(19)  # who waits for a record's answer is before who asks whatever he likes
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     graphs = read_frame(given)
