@@ -226,12 +226,17 @@ def dataset_of(text: str, where: str) -> tuple[tuple[str, ...], tuple[str, ...]]
         raise UsageError(f"{place}: not a SPARQL query: {error.msg}") from error
     except RecursionError as error:
         raise UsageError(f"{where}: it is nested too deeply") from error
+    except ValueError as error:
+        raise UsageError(f"{where}: not a SPARQL query: it escapes a character that there is not") from error
     names = {*_names(tree)}
     if "ServiceGraphPattern" in names:
         raise UsageError(f"{where}: SERVICE is refused: a query is asked of the guideline's own graph only")
     if "DatasetClause" not in names:
         return None
-    clauses = translateQuery(tree).algebra.datasetClause
+    try:
+        clauses = translateQuery(tree).algebra.datasetClause
+    except Exception as error:  # rdflib raises that very class for a prefix that is not declared, and others
+        raise UsageError(f"{where}: the graphs after FROM cannot be told, or the query is none") from error
     named = tuple(str(clause.named) for clause in clauses if clause.named)
     return tuple(str(clause.default) for clause in clauses if clause.default), named
 
