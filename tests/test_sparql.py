@@ -264,6 +264,19 @@ def test_other_methods(app: ASGIApp) -> None:
         assert {*found.headers["allow"].replace(" ", "").split(",")} == {"GET", "HEAD", "POST"}
 
 
+def test_head_is_answered_as_get_is(app: ASGIApp) -> None:
+    for query in ("", urlencode({"query": "ASK {}"})):
+        got, headed = (ask(app, method, "/sparql", query=query) for method in ("GET", "HEAD"))
+        assert (headed.status, headed.headers) == (200, got.headers)
+
+
+def test_a_page_that_may_ask_reads_that_rows_were_cut(executable: ExecutableGuideline) -> None:
+    app = application(executable, Settings(origins=("https://ehr.example.org",)))
+    found = ask(app, "GET", "/sparql/examples", origin="https://ehr.example.org")
+    exposed = found.headers["access-control-expose-headers"].split(", ")
+    assert {"Result-Rows", "Result-Truncated", "Retry-After"} <= {*exposed}
+
+
 def test_too_long(app: ASGIApp) -> None:
     padded = "ASK {} #" + "x" * LONGEST
     refused(form(app, query=padded), 413, "characters")
@@ -323,7 +336,7 @@ def test_whatever_would_be_sent_to_another_service_is_refused(pieces: list[str])
     """Two parsers read a query, and only one is asked what to refuse: neither may see less than the other."""
     text = f"SELECT * {{ {' '.join(pieces)} \n }}"
     try:
-        serialized(ox.Store(), text, ox.QueryResultsFormat.CSV)
+        serialized(ox.Store(), text, "text/csv")
     except OSError:  # it goes out, and this port is one that it never asks
         with pytest.raises(UsageError):
             dataset_of(text, "q")
@@ -338,11 +351,11 @@ def test_a_service_behind_what_ends_a_comment_in_one_parser_only(line_end: str) 
     if line_end == "\r":
         hidden = f"SELECT * {{ # {line_end} {ELSEWHERE}\n }}"
     with pytest.raises(OSError, match="port"):
-        serialized(ox.Store(), hidden, ox.QueryResultsFormat.CSV)
+        serialized(ox.Store(), hidden, "text/csv")
     with pytest.raises(UsageError):
         dataset_of(hidden, "q")
     in_comment = f"SELECT * {{ # {ELSEWHERE}\n }}"
-    assert serialized(ox.Store(), in_comment, ox.QueryResultsFormat.CSV) == b"\r\n\r\n"
+    assert serialized(ox.Store(), in_comment, "text/csv") == b"\r\n\r\n"
     assert dataset_of(in_comment, "q") is None
 
 
