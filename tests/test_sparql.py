@@ -335,13 +335,20 @@ def test_a_query_that_is_refused(app: ASGIApp, query: str, words: list[str]) -> 
 def test_whatever_would_be_sent_to_another_service_is_refused(pieces: list[str]) -> None:
     """Two parsers read a query, and only one is asked what to refuse: neither may see less than the other."""
     text = f"SELECT * {{ {' '.join(pieces)} \n }}"
-    try:
-        serialized(ox.Store(), text, "text/csv")
-    except OSError:  # it goes out, and this port is one that it never asks
+    if goes_out(text):
         with pytest.raises(UsageError):
             dataset_of(text, "q")
+
+
+def goes_out(query: str) -> bool:
+    """Whether pyoxigraph would ask another service; it never asks this port, and says so."""
+    try:
+        serialized(ox.Store(), query, "text/csv")
+    except OSError as error:  # which may not outlive this either, since it holds solutions
+        return "port 9" in str(error)
     except (SyntaxError, ValueError, RuntimeError):
         pass
+    return False
 
 
 @pytest.mark.parametrize("line_end", ["\r", "\\u000A"])
@@ -350,12 +357,11 @@ def test_a_service_behind_what_ends_a_comment_in_one_parser_only(line_end: str) 
     hidden = f"SELECT * {{ # {line_end} VALUES ?x {{ '''\n {ELSEWHERE} # '''}}\n }}"
     if line_end == "\r":
         hidden = f"SELECT * {{ # {line_end} {ELSEWHERE}\n }}"
-    with pytest.raises(OSError, match="port"):
-        serialized(ox.Store(), hidden, "text/csv")
+    assert goes_out(hidden)
     with pytest.raises(UsageError):
         dataset_of(hidden, "q")
     in_comment = f"SELECT * {{ # {ELSEWHERE}\n }}"
-    assert serialized(ox.Store(), in_comment, "text/csv") == b"\r\n\r\n"
+    assert not goes_out(in_comment)
     assert dataset_of(in_comment, "q") is None
 
 
