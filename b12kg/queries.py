@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin
 
 from b12kg.errors import UsageError
 from b12kg.iris import PREFIXES
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 
 _HEADING = re.compile(r"^# (\w+):\s+(.*)$")
 _VARIABLE = re.compile(r"\?(\w+)")
+_LINE_END = re.compile(r"\r\n?")
+# A character by its number; the last is one to the parser of rdflib only.
+_ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|U([0-9A-Fa-f]{8})|U[0-9A-Fa-f]{4})")
+_FIRST_OF_TEXT = 0xA0  # no keyword, quote, bracket or end of a line has a number from here on
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,35 +215,76 @@ def dataset_of(text: str, where: str) -> tuple[tuple[str, ...], tuple[str, ...]]
             repeat nothing of the query.
     """
     from pyparsing.exceptions import ParseBaseException
-    from rdflib.plugins.sparql.algebra import translateQuery
-    from rdflib.plugins.sparql.parser import parseQuery, parseUpdate
 
     try:
-        tree = parseQuery(text)
+        return _stated(_as_answered(text, where), where)
     except ParseBaseException as error:
         place = f"{where}, line {error.lineno}, column {error.col}"
+        raise UsageError(f"{place}: not a SPARQL query: {error.msg}") from error
+    except RecursionError as error:
+        raise UsageError(f"{where}: it is nested too deeply") from error
+    except (TypeError, ValueError, ArithmeticError) as error:  # such as of a number with thousands of digits
+        raise UsageError(f"{where}: not a SPARQL query that can be read") from error
+
+
+def _as_answered(text: str, where: str) -> str:
+    r"""A query as pyoxigraph reads it, in the words of rdflib's parser, so that what one sees the other does.
+
+    To rdflib a carriage return ends no comment, and characters by their numbers stand before strings and comments are
+    told apart; to pyoxigraph it does, and they do not.
+
+    >>> _as_answered("ASK {} # \r # x", "x.rq")
+    'ASK {} # \n # x'
+    """
+
+    def character(escape: re.Match[str]) -> str:
+        number = int(escape[1] or escape[2] or "0", 16)
+        if number < _FIRST_OF_TEXT or number > 0x10FFFF or 0xD800 <= number <= 0xDFFF:
+            raise UsageError(f"{where}: a character by its number is refused here: write the character itself")
+        return chr(number)
+
+    return _ESCAPE.sub(character, _LINE_END.sub("\n", text))
+
+
+def _stated(text: str, where: str) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The graphs that a query names, where it may be asked; errors of the grammar are left to be told."""
+    from pyparsing.exceptions import ParseBaseException
+    from rdflib.plugins.sparql.parser import parseQuery, parseUpdate
+    from rdflib.plugins.sparql.parserutils import CompValue
+
+    try:
+        prologue, query = parseQuery(text)
+    except ParseBaseException:
         try:
             is_update = bool(parseUpdate(text).request)
         except ParseBaseException:
             is_update = False
         if is_update:
-            raise UsageError(f"{where}: an update is refused: nothing can be changed or loaded here") from error
-        raise UsageError(f"{place}: not a SPARQL query: {error.msg}") from error
-    except RecursionError as error:
-        raise UsageError(f"{where}: it is nested too deeply") from error
-    except ValueError as error:
-        raise UsageError(f"{where}: not a SPARQL query: it escapes a character that there is not") from error
-    names = {*_names(tree)}
-    if "ServiceGraphPattern" in names:
+            raise UsageError(f"{where}: an update is refused: nothing can be changed or loaded here") from None
+        raise
+    if "ServiceGraphPattern" in _names(query):
         raise UsageError(f"{where}: SERVICE is refused: a query is asked of the guideline's own graph only")
-    if "DatasetClause" not in names:
+    clauses = query.datasetClause
+    if not clauses:
         return None
-    try:
-        clauses = translateQuery(tree).algebra.datasetClause
-    except Exception as error:  # rdflib raises that very class for a prefix that is not declared, and others
-        raise UsageError(f"{where}: the graphs after FROM cannot be told, or the query is none") from error
-    named = tuple(str(clause.named) for clause in clauses if clause.named)
-    return tuple(str(clause.default) for clause in clauses if clause.default), named
+    base = ""
+    prefixes: dict[str, str] = {}
+    for part in prologue:
+        if part.name == "Base":
+            base = urljoin(base, str(part.iri))
+        else:
+            prefixes[str(part.prefix or "")] = urljoin(base, str(part.iri))
+
+    def iri(name: Any) -> str:
+        if not isinstance(name, CompValue):
+            return urljoin(base, str(name))
+        if (name.prefix or "") not in prefixes:
+            raise UsageError(f"{where}: FROM has a prefix that is not declared")
+        return prefixes[name.prefix or ""] + str(name.localname or "")
+
+    # Of the name ":", which has neither part, the tree holds something that is empty.
+    named = tuple(iri(clause.named) for clause in clauses if clause.named is not None)
+    return tuple(iri(clause.default) for clause in clauses if clause.default is not None), named
 
 
 def _names(tree: Any) -> Iterator[str]:

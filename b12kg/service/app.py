@@ -154,7 +154,7 @@ def application(
             allow_origins=settings.origins,
             allow_methods=("GET", "POST"),
             allow_headers=("Accept", "Authorization", "Content-Type", "If-None-Match"),
-            expose_headers=("ETag", "Link"),
+            expose_headers=("ETag", "Link", "Result-Rows", "Result-Truncated", "Retry-After"),
         )
     return app
 

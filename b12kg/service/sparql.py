@@ -95,7 +95,7 @@ class Endpoint:
 
     async def answer(self, request: Request) -> Response:
         """The answer to a query, or the description of the service where there is none."""
-        if request.method == "GET" and not request.url.query:
+        if request.method != "POST" and not request.url.query:
             return await self.void(request)
         asked = await asked_by(request)
         if isinstance(asked, Response):
