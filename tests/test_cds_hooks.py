@@ -65,7 +65,7 @@ def dosage(
     value: Any = 1,
     unit: str = "mg",
     route: str = "78421000",
-    frequency: int = 3,
+    frequency: int | None = 3,
     period: Any = 1,
     per: str = "wk",
     **repeat: Any,
@@ -75,6 +75,10 @@ def dosage(
     timing = {"repeat": {"frequency": frequency, "period": period, "periodUnit": per, **repeat}}
     coded = {"coding": [{"system": SNOMED, "code": route}]}
     return {"dosageInstruction": [{"route": coded, "timing": timing, "doseAndRate": [{"doseQuantity": quantity}]}]}
+
+
+def as_needed(given: Json) -> Json:
+    return {"dosageInstruction": [{**given["dosageInstruction"][0], "asNeededBoolean": True}]}
 
 
 def call(service: Json, hook: str, *resources: Json, orders: list[Json] | None = None, **changes: Any) -> Json:
@@ -413,6 +417,38 @@ def test_an_order_that_leaves_something_open(app: ASGIApp, service: Json) -> Non
         assert "cannot be compared" in card["summary"]
 
 
+def test_an_order_is_answered_however_it_is_written(app: ASGIApp, service: Json) -> None:
+    """No way to write one leads past the alert without a word."""
+
+    def asked_of(*drafts: Json) -> Json:
+        return call(service, "order-sign", DEFICIENCY, NO_SIGNS, *NOTHING_ELSE, orders=[*drafts])
+
+    plain = order(FOLIC_ACID)
+    wanted = [card["indicator"] for card in cards(app, asked_of(plain))]
+    assert wanted
+    assert "critical" in wanted or "warning" in wanted
+    medicine = {"resourceType": "Medication", "id": "m", "code": plain["medicationCodeableConcept"]}
+    by_reference = {key: value for key, value in plain.items() if key != "medicationCodeableConcept"}
+    by_reference["medicationReference"] = {"reference": "Medication/m"}
+    for drafts in (
+        (by_reference, medicine),
+        (medicine, by_reference),
+        ({**plain, "authoredOn": "2026-01-16T06:50:00+13:00"},),
+        ({**plain, "authoredOn": "2099-01-01"},),
+        ({**plain, "status": "active"},),
+        ({**plain, "status": "on-hold"},),
+    ):
+        assert [card["indicator"] for card in cards(app, asked_of(*drafts))] == wanted, drafts
+    for subject in (None, {}, {"identifier": {"value": "p"}}, {"display": "x"}, "Patient/p"):
+        assert refused(app, asked_of({**plain, "subject": subject}), 400) == [
+            "context.draftOrders.entry[0].resource.subject"
+        ]
+    wrong = {**plain, "doNotPerform": "true"}
+    assert refused(app, asked_of(wrong), 400) == ["context.draftOrders.entry[0].resource.doNotPerform"]
+    for status in ("stopped", "entered-in-error", "cancelled", "completed"):
+        assert cards(app, asked_of({**order(B12, **dosage(100, "ug")), "status": status})) == []
+
+
 def test_which_orders_are_looked_at(app: ASGIApp, service: Json) -> None:
     wrong = order(B12, **dosage(100, "ug"))
     form = call(
@@ -484,6 +520,13 @@ def test_of_a_choice_none_is_recommended_over_the_others(service: Json) -> None:
         (dosage(2.5, "mg", "26643006", frequency=1, per="d"), "oral-1-2mg-daily", ["dose differs"]),
         (dosage("1", "mg"), "im-1mg-3-per-week-2-weeks", ["dose unclear"]),
         (dosage(frequency=0), "im-1mg-3-per-week-2-weeks", ["interval unclear"]),
+        (dosage(frequencyMax=None, periodMax=None), "im-1mg-3-per-week-2-weeks", []),
+        (dosage(frequency=None), "im-1mg-3-per-week-2-weeks", ["interval differs"]),
+        (dosage(period=None), "im-1mg-3-per-week-2-weeks", ["interval unclear"]),
+        (dosage(frequencyMax=1), "im-1mg-3-per-week-2-weeks", ["interval unclear"]),
+        (dosage(periodMax=0.5), "im-1mg-3-per-week-2-weeks", ["interval unclear"]),
+        (dosage(count=1), "im-1mg-3-per-week-2-weeks", ["interval unclear"]),
+        (as_needed(dosage()), "im-1mg-3-per-week-2-weeks", ["interval unclear"]),
         (dosage(per="fortnight"), "im-1mg-3-per-week-2-weeks", ["interval unclear"]),
         ({"dosageInstruction": "x"}, "oral-1mg-daily", ["dose unclear", "interval unclear", "route unclear"]),
     ],
@@ -503,6 +546,7 @@ def test_a_range_of_doses(guideline: Guideline) -> None:
 
     assert of(1, 2) == of(1.2, 1.5) == []
     assert of(0.5, 2) == of(1, 3) == ["dose differs"]
+    assert of(2, 1) == ["dose unclear"]
 
 
 # ---- reasons and feedback --------------------------------------------------------------------------

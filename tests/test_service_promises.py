@@ -348,6 +348,50 @@ def test_too_many_requests_at_a_time(executable: ExecutableGuideline) -> None:
     assert anyio.run(run) == [429, 200, 200, 200]
 
 
+def test_who_does_not_read_holds_a_place_and_is_cut_off(
+    executable: ExecutableGuideline, caplog: pytest.LogCaptureFixture
+) -> None:
+    large = b"x" * 1_000_000
+
+    async def give(_: Request) -> Response:
+        return Response(large)
+
+    app = application(executable, Settings(concurrent=1, patience=0.2), more=[Route("/large", give)])
+    scope: dict[str, Any] = {
+        "type": "http", "method": "GET", "path": "/large", "raw_path": b"/large", "query_string": b"", "root_path": "",
+        "scheme": "http", "http_version": "1.1", "headers": [(b"host", b"localhost")], "server": ("127.0.0.1", 1),
+    }  # fmt: skip
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def run() -> list[int]:
+        taken: list[int] = []
+
+        async def send(message: Message) -> None:
+            taken.append(len(message.get("body", b"")))
+            if len(taken) > 2:
+                await anyio.sleep_forever()  # nothing more is read
+
+        async def ask_for_it() -> None:
+            await app(scope, receive, send)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask_for_it)
+            await anyio.sleep(0.05)
+            assert (await asked(app, "GET", "/health")).status == 429
+        assert (await asked(app, "GET", "/health")).status == 200
+        return taken
+
+    start = time.monotonic()
+    taken = anyio.run(run)
+    assert time.monotonic() - start < 5
+    assert len(taken) == 3
+    assert max(taken) < 100_000
+    assert caplog.text == ""
+    assert ask(app, "GET", "/large").body == large  # who reads has all of it
+
+
 def test_a_body_that_does_not_come(executable: ExecutableGuideline) -> None:
     app = application(executable, Settings(patience=0.05))
 
@@ -447,6 +491,7 @@ def bad_tokens() -> dict[str, str]:
         "empty": "",
         "static, cut": "s" * 31,
         "expired": token(exp=now - 60, iat=now - 100),
+        "with its end as a text": token(exp=str(now + 60)),
         "not yet": token(nbf=now + 60),
         "lives too long": token(exp=now + 3600),
         "for another path": token(aud=f"{BASE}/api"),
@@ -544,7 +589,17 @@ def test_beyond_loopback_it_starts_with_tokens_only(
 
 @pytest.mark.parametrize(
     "given",
-    [("--max-body", "0"), ("--port", "70000"), ("--query-timeout", "-1"), ("--cors", "*"), ("--record-to", "")],
+    [
+        ("--max-body", "0"),
+        ("--port", "70000"),
+        ("--query-timeout", "-1"),
+        ("--query-timeout", "nan"),
+        ("--query-timeout", "1e10"),
+        ("--query-rows", "9" * 20),
+        ("--query-memory", "9" * 14),
+        ("--cors", "*"),
+        ("--record-to", ""),
+    ],
 )
 def test_arguments_that_are_refused(given: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", *given]) == 2

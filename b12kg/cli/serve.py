@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 
     from b12kg.service.app import Settings
 
+# What the machine of a service may have; above these, a number is a slip.
+_MOST = {
+    "max_body": 1_024,
+    "max_requests": 10_000,
+    "query_timeout": 3_600,
+    "query_memory": 2**20,
+    "query_rows": 10_000_000,
+}
 _DRAIN = 30  # seconds that requests have to end in, once the service is told to
 
 
@@ -122,9 +130,9 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         raise UsageError(
             f"{arguments.host} can be reached from elsewhere: say who may ask, by --token-file or --issuers"
         )
-    for name in ("max_body", "max_requests", "query_timeout", "query_memory", "query_rows"):
-        if getattr(arguments, name) <= 0:
-            raise UsageError(f"--{name.replace('_', '-')} has to be more than 0")
+    for name, most in _MOST.items():
+        if not 0 < getattr(arguments, name) <= most:
+            raise UsageError(f"--{name.replace('_', '-')} has to be more than 0, and at most {most:,}")
     if not 0 <= arguments.port < 65_536:
         raise UsageError("--port is a number from 0 to 65535")
     if arguments.record_to == "":

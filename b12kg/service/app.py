@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import traceback
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -42,6 +42,7 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_PIECE = 64 * 1024  # bytes of an answer that are given to the connection at a time
 _OPEN = "/health"  # what may be asked without a token
 _NESTING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]', re.DOTALL)
 _log = logging.getLogger("b12kg.service")
@@ -69,7 +70,7 @@ class Settings:
         deepest: levels of a body in JSON.
         longest: characters of a path with its query.
         concurrent: requests at a time.
-        patience: seconds in which the body of a request has to come.
+        patience: seconds in which the body of a request has to come, and each piece of an answer to be taken.
         query_timeout: seconds of a SPARQL query, with those that it waits in.
         query_memory: bytes of the process that answers one.
         query_rows: rows of its answer.
@@ -159,6 +160,10 @@ def application(
     return app
 
 
+class _UnreadError(Exception):
+    """A client that does not take its answer; it must not hold the place of another."""
+
+
 class Guard:
     """Refuses what is too large, too deep, too much at a time, or not allowed; and marks every answer."""
 
@@ -184,7 +189,11 @@ class Guard:
                 headers = MutableHeaders(raw=message["headers"])
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
-            await send(message)
+            for piece in _pieces(message):
+                with anyio.move_on_after(self.settings.patience) as scope:
+                    await send(piece)
+                if scope.cancelled_caught:
+                    raise _UnreadError
 
         refusal = self._refusal(scope)
         if refusal is not None:
@@ -197,6 +206,8 @@ class Guard:
                 await found(scope, receive, marked)
             else:
                 await self.app(scope, _once(found, receive), marked)
+        except _UnreadError:
+            return  # the server closes the connection; by its stated length the client knows that it has not all
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing of its message may get out
             _say(error)
             if not started:
@@ -271,6 +282,18 @@ def too_deep(body: bytes, most: int) -> bool:
         elif start in b"]}":
             level -= 1
     return False
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """A message of an answer, its body in pieces: the connection takes the next once the client has read."""
+    body = message.get("body", b"")
+    if len(body) <= _PIECE:
+        yield message
+        return
+    more = message.get("more_body", False)
+    for start in range(0, len(body), _PIECE):
+        end = start + _PIECE
+        yield {**message, "body": body[start:end], "more_body": more or end < len(body)}
 
 
 def _once(body: bytes, receive: Receive) -> Receive:

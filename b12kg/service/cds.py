@@ -40,6 +40,8 @@ from b12kg.service.problem import problem, shown
 HOOKS = {"patient-view": "1.0", "order-select": "1.0", "order-sign": "1.0"}
 _VERSION = "STU2"  # of CDS Hooks, by the codes of the ballot of 3.0: 2.0.1 is an erratum of STU 2
 _REASONS = ONTOLOGY / "cds.ttl"
+_DRAFT = "draft"
+_BEING_MADE = (_DRAFT, "active", "on-hold", "unknown")  # statuses of an order that is, or may be, to be carried out
 _LONGEST = 139  # characters of a summary: fewer than 140
 _MOST = 100  # pieces of feedback in one request
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}\Z")
@@ -203,8 +205,9 @@ class Call:
         hook: its name.
         instance: the client's identifier of the call.
         patient: the id of the patient.
-        resources: the entries of the prefetched resources.
-        orders: the drafts that the call is about, each with an id.
+        resources: the entries of the prefetched resources, and of those that drafts refer to.
+        orders: the drafts that the call is about, each with an id and without the time at which it was written: it is
+            being made, and that time may be of a day that has not begun where the service is.
     """
 
     hook: str
@@ -243,9 +246,12 @@ def read_call(body: bytes, prefetch: Mapping[str, str]) -> Call:
     if not isinstance(context.get("userId"), str) or not context["userId"]:
         raise _RefusedError(400, ("context.userId", "missing"))
     orders: list[Part] = []
+    beside: list[Part] = []
     if hook != "patient-view":
-        orders = list(_orders(context, "selections" if hook == "order-select" else None))
-    found = _prefetched(_object(form.get("prefetch", {}), "prefetch"), prefetch)
+        for draft, is_made in _drafts(context, "selections" if hook == "order-select" else None):
+            (orders if is_made else beside).append(draft)
+    found = [*_prefetched(_object(form.get("prefetch", {}), "prefetch"), prefetch)]
+    found += [{"resource": resource} for resource in beside]
     return Call(hook, instance, patient, tuple(found), tuple(orders))
 
 
@@ -288,8 +294,12 @@ def _prefetched(given: Mapping[str, Any], wanted: Mapping[str, str]) -> Iterator
             yield {"resource": resource, **({"fullUrl": url} if url is not None else {})}
 
 
-def _orders(context: Mapping[str, Any], selected_by: str | None) -> Iterator[Part]:
-    """The drafts of medicines that a call is about; those that have no id get one."""
+def _drafts(context: Mapping[str, Any], selected_by: str | None) -> Iterator[tuple[Part, bool]]:
+    """The drafts of medicines, and whether each is an order that the call is about; those without an id get one.
+
+    Raises:
+        _RefusedError: there are none, or one could not be answered: whose it is has to be said, and what it is.
+    """
     drafts = _object(context.get("draftOrders"), "context.draftOrders")
     if drafts.get("resourceType") != "Bundle":
         raise _RefusedError(400, ("context.draftOrders", "no Bundle"))
@@ -300,13 +310,24 @@ def _orders(context: Mapping[str, Any], selected_by: str | None) -> Iterator[Par
             raise _RefusedError(400, (f"context.{selected_by}", "no list of references"))
     for number, entry in enumerate(_list(drafts.get("entry"), "context.draftOrders.entry")):
         place = f"context.draftOrders.entry[{number}]"
-        order = dict(_object(_object(entry, place).get("resource"), f"{place}.resource"))
+        place = f"{place}.resource"
+        order = dict(_object(_object(entry, f"context.draftOrders.entry[{number}]").get("resource"), place))
+        if order.get("resourceType") == "Medication":
+            yield order, False
         if order.get("resourceType") != "MedicationRequest":
             continue  # the guideline is asked about medicines only
+        subject = order.get("subject")
+        if not isinstance(subject, Mapping) or not isinstance(subject.get("reference"), str):
+            raise _RefusedError(400, (f"{place}.subject", "has to refer to the patient"))
+        if order.get("doNotPerform") not in (None, True, False):
+            raise _RefusedError(400, (f"{place}.doNotPerform", "true or false"))
+        order.pop("authoredOn", None)
         if not isinstance(order.get("id"), str) or not _ID.match(order["id"]):
             order["id"] = f"draft-{number}"
-        if selections is None or {_name(order), order["id"]} & {*selections}:
-            yield order
+        if order.get("status", _DRAFT) not in _BEING_MADE:
+            yield order, False  # such as stopped: what it states, it states by its status
+        elif selections is None or {_name(order), order["id"]} & {*selections}:
+            yield order, True
 
 
 def read_feedback(body: bytes, reasons: set[tuple[str, str]]) -> tuple[list[dict[str, str]], int]:

@@ -1,7 +1,7 @@
 """What an order of a medicine says, held against what an offer of the guideline says: dose, route and interval.
 
 Owns the comparison. A part that the order leaves open, or states in a way that cannot be compared, is said to be
-unclear and never taken for the same.
+unclear and never taken for the same. How long an order is for, and the most that it allows, is not compared.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _dose(dosage: Mapping[str, Any], component: Component) -> tuple[str, bool | 
     )
     wanted = str(component.values["unit"])
     scaled = [_scaled(value, unit, wanted) for value, unit in ((least, unit), (most, other))]
-    if scaled[0] is None or scaled[1] is None:
+    if scaled[0] is None or scaled[1] is None or scaled[0] > scaled[1]:
         return words, None
     offered = (_fraction(component.values["low"]), _fraction(component.values["high"]))
     return words, _within((scaled[0], scaled[1]), offered)
@@ -136,18 +136,23 @@ def _route(dosage: Mapping[str, Any], component: Component) -> tuple[str, bool |
 def _interval(dosage: Mapping[str, Any], component: Component) -> tuple[str, bool | None]:
     """What is ordered, and whether it is within what is offered; None where the two cannot be compared."""
     timing = dosage.get("timing")
-    repeat = timing.get("repeat") if isinstance(timing, Mapping) else None
-    if not isinstance(repeat, Mapping) or "period" not in repeat or "periodUnit" not in repeat:
+    stated = timing.get("repeat") if isinstance(timing, Mapping) else None
+    repeat = {key: value for key, value in stated.items() if value is not None} if isinstance(stated, Mapping) else {}
+    if "period" not in repeat or "periodUnit" not in repeat:
         return "not stated as a number of times in a period", None
     values = component.values
-    numbers = [repeat.get(key) for key in ("frequency", "frequencyMax", "period", "periodMax") if key in repeat]
+    numbers = [repeat[key] for key in ("frequency", "frequencyMax", "period", "periodMax") if key in repeat]
     unit = repeat["periodUnit"]
-    if not all(_is_number(n) and n > 0 for n in numbers if n is not None) or not isinstance(unit, str):
+    if not all(_is_number(n) and n > 0 for n in numbers) or not isinstance(unit, str):
         return "not stated as a number of times in a period", None
     ordered = _range(repeat)
     often = _text(_fraction(repeat.get("frequency", 1)))
     words = f"{often} in {_text(_fraction(repeat['period']))} {unit}"
-    if "periodUnit" not in values:
+    if dosage.get("asNeededBoolean") not in (None, False) or dosage.get("asNeededCodeableConcept") is not None:
+        return f"{words}, as needed", None
+    if "count" in repeat or "countMax" in repeat:
+        return f"{words}, a certain number of times", None
+    if "periodUnit" not in values or ordered[0] > ordered[1]:
         return words, None
     wanted, offered = str(values["periodUnit"]), _range(values)
     factors = [table for table in (_SECONDS, _MONTHS) if unit in table and wanted in table]

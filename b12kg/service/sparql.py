@@ -146,7 +146,7 @@ class Endpoint:
         """The graphs that there are, as N-Quads by their names."""
         content = self.guideline.content
         name = findings_of(content)
-        return {content.iri: quads(content.graph(), content.iri), name: _renamed(findings, name)}
+        return {content.iri: quads(content.graph(), content.iri), name: _named(findings, name)}
 
     # -- descriptions
 
@@ -187,10 +187,10 @@ def findings_of(guideline: Guideline) -> str:
 
 def quads(graph: Graph, iri: str) -> bytes:
     """The triples of a graph under a name, as N-Quads; the same graph gives the same bytes."""
-    return _renamed(graph.serialize(format="nt", encoding="utf-8"), iri)
+    return _named(graph.serialize(format="nt", encoding="utf-8"), iri)
 
 
-def _renamed(triples: bytes, iri: str) -> bytes:
+def _named(triples: bytes, iri: str) -> bytes:
     import pyoxigraph as ox
 
     name = ox.NamedNode(iri)
@@ -256,14 +256,14 @@ def _asked(found: list[tuple[str, str]], direct: str | None, *, with_record: boo
         return _bad("There is no query", "it is given as query, or posted as it is")
     if not description.are_iris(iri for name in _DATASET for iri in given.get(name, ())):
         return _bad("A parameter is not understood", f"{' and '.join(_DATASET)}: absolute IRIs")
-    as_of = given.get("asOf", [""])[0]
-    if as_of and not is_date(as_of):
+    as_of = given["asOf"][0] if "asOf" in given else None
+    if as_of is not None and not is_date(as_of):
         return _bad("A parameter is not understood", "asOf: accepted are a date, YYYY-MM-DD")
-    if as_of and "record" not in given:
+    if as_of is not None and "record" not in given:
         return _bad("A parameter is out of place", "asOf: it is the date of a record")
     default, named = (given.get(name) for name in _DATASET)
     record = given["record"][0].encode() if "record" in given else None
-    return Asked(query, default, named, record, date.fromisoformat(as_of) if as_of else None)
+    return Asked(query, default, named, record, None if as_of is None else date.fromisoformat(as_of))
 
 
 def _bad(title: str, detail: str = "") -> Response:

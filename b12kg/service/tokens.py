@@ -72,7 +72,9 @@ class Tokens:
             )
         except jwt.PyJWTError:
             return False
-        return float(claims["exp"]) - float(claims["iat"]) <= _LONGEST_LIFE
+        issued, expires = claims["iat"], claims["exp"]
+        are_times = isinstance(issued, int | float) and isinstance(expires, int | float)  # RFC 7519: not texts
+        return are_times and expires - issued <= _LONGEST_LIFE
 
 
 def read_token(path: Path) -> str:

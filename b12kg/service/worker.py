@@ -35,7 +35,7 @@ SOLUTIONS = (
 BOOLEANS = tuple(media for media in SOLUTIONS if not media.startswith("text/"))
 TRIPLES = ("text/turtle", "application/n-triples", "application/rdf+xml", "application/ld+json")
 LONGEST = 64 * 1024  # characters of a query, which a parser in Python reads
-LARGEST = 64 * 2**20  # bytes of an answer
+LARGEST = 16 * 2**20  # bytes of an answer, which the service holds until the client has read it
 _LENGTH = struct.Struct(">Q")
 _GRACE = 2  # seconds after which the process ends itself, should nobody be there who ends it
 
