@@ -119,7 +119,7 @@ class _Service:
                 "description": f"{content.preface} {content.disclaimer}",
                 "prefetch": self.prefetch,
                 "usageRequirements": "Every prefetch key has to be there, null where there is nothing; pages of a "
-                "search have to be complete. The FHIR server is never called.",
+                "search have to be complete; a draft has to refer to its patient. The FHIR server is never called.",
             }
             for hook, version in HOOKS.items()
         ]
