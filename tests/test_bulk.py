@@ -6,7 +6,7 @@ import gzip
 import importlib.util
 import json
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -430,6 +430,23 @@ def test_ages_and_allergies_stand_apart(compares: Compares) -> None:
     children = {patient for patient, of in export.outside.fetchall() if of == "Child"}
     assert children == {"Patient/b1", "Patient/b4", "Patient/b5"}
     assert ("Patient/p", "CobalaminAllergy") in export.outside.fetchall()
+
+
+@pytest.mark.parametrize("as_of", [date(2024, 2, 29), date(2025, 2, 28), date(2025, 3, 1), date(2024, 12, 31)])
+def test_births_about_the_day_of_an_age(guideline: Guideline, tmp_path: Path, as_of: date) -> None:
+    """Births are hidden between days of an age: each day about these, in leap years and others."""
+    ages = {0, *load_codes().policies.ages.values()}
+    assert len(ages) > 1
+    days = {
+        date(as_of.year - age - more, as_of.month, min(as_of.day, 28)) + timedelta(around)
+        for age in ages
+        for more in (0, 1)
+        for around in range(-3, 5)
+    }
+    lines = written(tmp_path, *(person(f"b{day}", birthDate=day.isoformat()) for day in sorted(days)))
+    found = together(read_bulk(tmp_path, guideline, as_of))
+    assert found == singly(lines, guideline, as_of)
+    assert len({str(sorted(map(str, answer))) for answer in found.values()}) > 1
 
 
 def test_files_may_be_compressed_and_split(guideline: Guideline, tmp_path: Path) -> None:

@@ -445,6 +445,9 @@ def test_an_order_is_answered_however_it_is_written(app: ASGIApp, service: Json)
         ]
     wrong = {**plain, "doNotPerform": "true"}
     assert refused(app, asked_of(wrong), 400) == ["context.draftOrders.entry[0].resource.doNotPerform"]
+    ended = {**order(B12, **dosage(100, "ug")), "status": "stopped"}
+    in_force = {**ended, "status": "active"}  # as the server still has it
+    assert cards(app, call(service, "order-sign", DEFICIENCY, NO_SIGNS, *NOTHING_ELSE, in_force, orders=[ended])) == []
     for status in ("stopped", "entered-in-error", "cancelled", "completed"):
         assert cards(app, asked_of({**order(B12, **dosage(100, "ug")), "status": status})) == []
 

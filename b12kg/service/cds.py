@@ -205,7 +205,8 @@ class Call:
         hook: its name.
         instance: the client's identifier of the call.
         patient: the id of the patient.
-        resources: the entries of the prefetched resources, and of those that drafts refer to.
+        resources: the entries of the prefetched resources.
+        beside: what stands beside the orders: medicines that they refer to, and orders that are not to be carried out.
         orders: the drafts that the call is about, each with an id and without the time at which it was written: it is
             being made, and that time may be of a day that has not begun where the service is.
     """
@@ -214,13 +215,15 @@ class Call:
     instance: str
     patient: str
     resources: tuple[Part, ...]
+    beside: tuple[Part, ...]
     orders: tuple[Part, ...]
 
     def bundle(self) -> Part:
-        """What is known of the patient, with the orders as if they were in force."""
-        known = {_name(order) for order in self.orders}
+        """What is known of the patient, with the orders as if they were in force; a draft replaces the server's."""
+        drafts = [*self.beside, *({**order, "status": "active", "intent": "order"} for order in self.orders)]
+        known = {_name(draft) for draft in drafts}
         entries = [entry for entry in self.resources if _name(entry["resource"]) not in known]
-        entries += [{"resource": {**order, "status": "active", "intent": "order"}} for order in self.orders]
+        entries += [{"resource": draft} for draft in drafts]
         return {"resourceType": "Bundle", "type": "collection", "entry": entries}
 
 
@@ -250,9 +253,8 @@ def read_call(body: bytes, prefetch: Mapping[str, str]) -> Call:
     if hook != "patient-view":
         for draft, is_made in _drafts(context, "selections" if hook == "order-select" else None):
             (orders if is_made else beside).append(draft)
-    found = [*_prefetched(_object(form.get("prefetch", {}), "prefetch"), prefetch)]
-    found += [{"resource": resource} for resource in beside]
-    return Call(hook, instance, patient, tuple(found), tuple(orders))
+    found = _prefetched(_object(form.get("prefetch", {}), "prefetch"), prefetch)
+    return Call(hook, instance, patient, tuple(found), tuple(beside), tuple(orders))
 
 
 def _prefetched(given: Mapping[str, Any], wanted: Mapping[str, str]) -> Iterator[Part]:
@@ -309,9 +311,9 @@ def _drafts(context: Mapping[str, Any], selected_by: str | None) -> Iterator[tup
         if not isinstance(selections, list) or not all(isinstance(name, str) for name in selections):
             raise _RefusedError(400, (f"context.{selected_by}", "no list of references"))
     for number, entry in enumerate(_list(drafts.get("entry"), "context.draftOrders.entry")):
-        place = f"context.draftOrders.entry[{number}]"
-        place = f"{place}.resource"
-        order = dict(_object(_object(entry, f"context.draftOrders.entry[{number}]").get("resource"), place))
+        where = f"context.draftOrders.entry[{number}]"
+        place = f"{where}.resource"
+        order = dict(_object(_object(entry, where).get("resource"), place))
         if order.get("resourceType") == "Medication":
             yield order, False
         if order.get("resourceType") != "MedicationRequest":
@@ -319,7 +321,7 @@ def _drafts(context: Mapping[str, Any], selected_by: str | None) -> Iterator[tup
         subject = order.get("subject")
         if not isinstance(subject, Mapping) or not isinstance(subject.get("reference"), str):
             raise _RefusedError(400, (f"{place}.subject", "has to refer to the patient"))
-        if order.get("doNotPerform") not in (None, True, False):
+        if not isinstance(order.get("doNotPerform", False), bool):
             raise _RefusedError(400, (f"{place}.doNotPerform", "true or false"))
         order.pop("authoredOn", None)
         if not isinstance(order.get("id"), str) or not _ID.match(order["id"]):

@@ -75,7 +75,6 @@ class Endpoint:
         self.threads = anyio.CapacityLimiter(_WAITING)
         self._starting = anyio.Lock()
         self._workers: Workers | None = None
-        self._described: dict[tuple[str, str], bytes] = {}
 
     def routes(self) -> list[Route]:
         """The addresses of the endpoint and of what describes it."""
