@@ -12,30 +12,14 @@ from typing import TYPE_CHECKING
 
 from b12kg.errors import printable
 from b12kg.guideline import Decision, Offer
-from b12kg.outcome import PossibleOutcome
-from b12kg.recommendation import Alert, Answer, ArgumentFinding, Fact, Recommendation, RuleFinding
-from b12kg.record import Measurement, Statement
+from b12kg.recommendation import Alert, Answer, ArgumentFinding, Recommendation, RuleFinding
+from b12kg.recommendation.words import STANDING, STATUS, Words, sides
 
 if TYPE_CHECKING:
-    from b12kg.recommendation.explanations import Change, Hindrance, WhatIf, WhyNot
+    from b12kg.recommendation.explanations import WhatIf, WhyNot
 
-_STATUS = {
-    "recommended": "RECOMMENDED",
-    "choice": "CHOICE",
-    "conflict": "CONFLICT IN THE SOURCE",
-    "undetermined": "UNDETERMINED",
-    "not-applicable": "NOT APPLICABLE",
-}
 _COLOURS = {"recommended": "32", "choice": "32", "conflict": "31", "undetermined": "33", "not-applicable": "2"}
 _WARNING, _HEADING = "31", "1"
-_STANDING = {
-    "alternative": "It may be taken instead.",
-    "possible-alternative": "By what is unknown, it may perhaps be taken instead.",
-    "conflicting": "It is one side of the conflict.",
-    "possible": "By what is unknown, it may come to it.",
-    "refined": "What is recommended says the same more exactly.",
-    "not-offered": "No rule that is followed speaks for it.",
-}
 
 
 def text(recommendation: Recommendation, *, colour: bool = False, width: int = 100) -> str:
@@ -78,7 +62,7 @@ class _Page:
         self.guideline = recommendation.guideline
         self.colour = colour
         self.width = width
-        self.cited: dict[str, str] = {}
+        self.words = Words(recommendation.guideline)
 
     def lines(self) -> Iterator[str]:
         yield from self.head()
@@ -123,7 +107,7 @@ class _Page:
         labels = "; ".join(self.guideline.offers[offer].label for offer in rule.offers)
         yield from self.wrap(self.paint(f"!! {certainty}: {labels}", _WARNING), then="   ")
         if alert.missing:
-            yield from self.wrap(f"It depends on what is unknown: {self.features(alert.missing)}.", "   ")
+            yield from self.wrap(f"It depends on what is unknown: {self.words.features(alert.missing)}.", "   ")
         yield from self.passages([support.passage for support in rule.support], "   ")
 
     # -- one decision
@@ -140,10 +124,10 @@ class _Page:
     def outcome(self, name: str, answer: Answer) -> Iterator[str]:
         decision = self.guideline.decisions[name]
         label = decision.label[0].upper() + decision.label[1:]
-        yield f"{self.paint(label, _HEADING)}: {self.paint(_STATUS[answer.status], _COLOURS[answer.status])}"
+        yield f"{self.paint(label, _HEADING)}: {self.paint(STATUS[answer.status].upper(), _COLOURS[answer.status])}"
         match answer.status:
             case "not-applicable":
-                yield from self.not_applicable(decision, answer)
+                yield from self.wrap(self.words.silence(decision, answer), "  ")
             case "undetermined":
                 yield from self.undetermined(decision, answer)
             case "conflict":
@@ -152,57 +136,31 @@ class _Page:
                 for offer in answer.recommended:
                     yield from self.offer(self.guideline.offers[offer], "  ")
 
-    def not_applicable(self, decision: Decision, answer: Answer) -> Iterator[str]:
-        concerned = self.guideline.phenotypes[decision.concerns].label
-        if answer.outcome.may_be_silent and not answer.outcome.source_silent:
-            yield from self.wrap(
-                f"No rule of the source applies. Whether this is a {concerned} is unknown; if so, the source names "
-                "nothing, which is silence, not advice that nothing is needed.",
-                "  ",
-            )
-        elif not answer.outcome.source_silent:
-            yield from self.wrap(f"No rule of the source applies: this is no {concerned}.", "  ")
-        elif decision.when_silent is not None:
-            yield from self.wrap(decision.when_silent, "  ")
-        else:
-            yield from self.wrap(
-                "The source names nothing for this patient. That is silence, not advice that nothing is needed.", "  "
-            )
-
     def undetermined(self, decision: Decision, answer: Answer) -> Iterator[str]:
         count = len(answer.missing)
         facts = "this fact decides" if count == 1 else f"these {count} facts decide"
-        yield from self.wrap(f"Unknown, and {facts}: {self.features(answer.missing)}.", "  ")
+        yield from self.wrap(f"Unknown, and {facts}: {self.words.features(answer.missing)}.", "  ")
         yield "  It may come to:"
         for possible in answer.outcome.possible:
-            yield from self.wrap(f"- {self.possibility(decision, possible)}", "  ", "    ")
+            yield from self.wrap(f"- {self.words.possibility(decision, possible)}", "  ", "    ")
 
     def conflict(self, answer: Answer) -> Iterator[str]:
         yield from self.wrap(
             "The source contradicts itself for this patient, and nothing in it says which holds:", "  "
         )
-        sides: list[list[RuleFinding]] = []
-        for finding in answer.rules:
-            offers = set(finding.rule.offers)
-            if finding.state != "applies" or offers.isdisjoint(answer.outcome.conflicting):
-                continue
-            # Rules that share an offer stand on one side.
-            joined = [side for side in sides if any(not offers.isdisjoint(other.rule.offers) for other in side)]
-            sides = [side for side in sides if side not in joined]
-            sides.append([*itertools.chain.from_iterable(joined), finding])
-        yield from self.beside([list(self.side(side, answer)) for side in sides])
+        yield from self.beside([list(self.side(side, answer)) for side in sides(answer)])
 
     def side(self, findings: Sequence[RuleFinding], answer: Answer) -> Iterator[str]:
         offers = sorted({offer for finding in findings for offer in finding.rule.offers})
         yield " or ".join(self.guideline.offers[offer].label for offer in offers)
         for finding in findings:
-            lines = ", ".join(self.reference(passage) for passage in finding.passages)
+            lines = ", ".join(self.words.reference(passage) for passage in finding.passages)
             yield f"by {finding.rule.name} ({finding.rule.modality}; {lines})"
         for argument in answer.arguments:
             if argument.state != "excluded":
                 for sign, subjects in (("for", argument.for_), ("against", argument.against)):
                     if not set(subjects).isdisjoint(offers):
-                        yield f"{sign}: {self.argument(argument)}"
+                        yield f"{sign}: {self.words.argument(argument)}"
 
     def alternatives(self, answer: Answer) -> Iterator[str]:
         for title, offers in (
@@ -232,22 +190,19 @@ class _Page:
     def rule(self, finding: RuleFinding) -> Iterator[str]:
         rule = finding.rule
         if finding.state == "overridden":
-            by = self.overriders((*finding.overridden_by, *finding.may_be_overridden_by), rule.name)
+            by = self.words.overriders((*finding.overridden_by, *finding.may_be_overridden_by), rule.name)
             lead = "Applies but is not followed" if finding.certain else "Not followed, whether or not it applies"
             yield from self.wrap(f"{lead}: {rule.name} ({rule.modality}); {by}", "  ", "      ")
         else:
             yield from self.wrap(f"Applies: {rule.name} ({rule.modality})", "  ", "      ")
             if finding.may_be_overridden_by:
-                by = self.overriders(finding.may_be_overridden_by, rule.name)
+                by = self.words.overriders(finding.may_be_overridden_by, rule.name)
                 yield from self.wrap(f"by what is unknown, perhaps {by}", "      ")
         if finding.because:
-            yield from self.wrap("because " + "; ".join(map(self.fact, finding.because)), "      ", "        ")
+            yield from self.wrap("because " + "; ".join(map(self.words.fact, finding.because)), "      ", "        ")
         yield from self.passages(finding.passages, "      ")
         for reason in finding.editorial:
             yield from self.wrap(f"editorial: {reason}", "      ", "        ")
-
-    def overriders(self, by: Iterable[str], over: str) -> str:
-        return "overridden by " + ", ".join(f"{name} ({basis})" for name, basis in self.guideline.bases_of(by, over))
 
     def arguments(self, arguments: Iterable[ArgumentFinding], shown: set[str]) -> Iterator[str]:
         for finding in arguments:
@@ -256,7 +211,7 @@ class _Page:
             for sign, offers in (("for", finding.for_), ("against", finding.against)):
                 named = [self.guideline.offers[offer].label for offer in offers if offer in shown]
                 if named:
-                    words = f"Argument {sign} {' / '.join(named)}: {self.argument(finding)}"
+                    words = f"Argument {sign} {' / '.join(named)}: {self.words.argument(finding)}"
                     yield from self.wrap(words, "  ", "      ")
 
     # -- explanations
@@ -289,115 +244,27 @@ class _Page:
 
     def why_not(self, contrast: WhyNot) -> Iterator[str]:
         yield from self.wrap(f"Why not {self.guideline.offers[contrast.offer].label} ({contrast.offer})?", "  ", "    ")
-        yield from self.wrap(_STANDING[contrast.standing], "    ")
+        yield from self.wrap(STANDING[contrast.standing], "    ")
         for hindrance in contrast.hindrances:
-            yield from self.wrap(f"{hindrance.finding.rule.name} {self.hindrance(hindrance)}.", "    ", "      ")
+            yield from self.wrap(f"{hindrance.finding.rule.name} {self.words.hindrance(hindrance)}.", "    ", "      ")
         for changes in contrast.if_known:
-            yield from self.wrap(f"It would be recommended if {self.changes(changes)}.", "    ", "      ")
-
-    def hindrance(self, hindrance: Hindrance) -> str:
-        by = ", ".join(rule if basis is None else f"{rule} ({basis})" for rule, basis in hindrance.by)
-        match hindrance.kind:
-            case "excluded":
-                because = "; ".join(map(self.fact, hindrance.finding.because))
-                label = self.guideline.phenotypes[hindrance.finding.rule.phenotype].label
-                return f"does not apply: {because or f'by what the guideline declares disjoint, this is no {label}'}"
-            case "overridden":
-                finding = hindrance.finding
-                certain = self.overriders(finding.overridden_by, finding.rule.name)
-                possible = self.overriders(finding.may_be_overridden_by, finding.rule.name)
-                ways = [f"is {certain}"] if finding.overridden_by else []
-                ways += [f"by what is unknown, is {possible}"] if finding.may_be_overridden_by else []
-                return "; ".join(ways)
-            case "unknown":
-                perhaps = f"; it may be overridden by {by}" if by else ""
-                return f"depends on what is unknown: {self.features(hindrance.missing)}{perhaps}"
-            case "permitted":
-                return f"merely permits it, while {by} says otherwise"
-            case "disagreement":
-                return f"speaks for it, but {by} does not"
-            case "refined":
-                return f"speaks for it, and {by} says it more exactly"
+            yield from self.wrap(f"It would be recommended if {self.words.changes(changes)}.", "    ", "      ")
 
     def what_if(self, decision: Decision, found: WhatIf) -> Iterator[str]:
-        yield from self.wrap(f"- {self.possibility(decision, found.outcome)}", "    ", "      ")
+        yield from self.wrap(f"- {self.words.possibility(decision, found.outcome)}", "    ", "      ")
         for changes in found.changes:
-            yield from self.wrap(f"if {self.changes(changes)}", "      ", "        ")
-
-    def changes(self, changes: Iterable[Change]) -> str:
-        """The changes in words; what is changed rather than added says what it is now."""
-        return " and ".join(
-            f"{self.features([change.of])} were {change.after}"
-            + (" (unknown now)" if change.before is None else f" (now {change.before})")
-            for change in changes
-        )
-
-    # -- words
-
-    def possibility(self, decision: Decision, possible: PossibleOutcome) -> str:
-        labels = [self.guideline.offers[offer].label for offer in (*possible.recommended, *possible.conflicting)]
-        match possible.status:
-            case "not-applicable":
-                return decision.when_silent or "nothing that the source names"
-            case "conflict":
-                return f"a conflict between: {'; '.join(labels)}"
-            case _:
-                return " or ".join(labels)
-
-    def argument(self, finding: ArgumentFinding) -> str:
-        argument = finding.argument
-        lines = ", ".join(self.reference(passage) for passage in argument.passages)
-        unsure = "; whether it holds for this patient is unknown" if finding.state == "unknown" else ""
-        proviso = f" ({argument.proviso})" if argument.proviso else ""
-        return f"{argument.definition.rstrip('.')}{proviso} ({lines}{unsure})"
-
-    def fact(self, fact: Fact) -> str:
-        entry = fact.entry
-        if isinstance(entry, str):
-            return f"{fact.of} is {entry}"
-        label = self.guideline.label_of(entry.of)
-        if isinstance(entry, Measurement):
-            words = f"{label} {entry.comparator or ''}{entry.value:f} {entry.unit}"
-        else:
-            words = f"{label} {'present' if entry.present else 'absent'}"
-            if entry.of != fact.of:
-                words += f", so {self.guideline.label_of(fact.of)} {'present' if entry.present else 'absent'}"
-        details = [entry.path]
-        if isinstance(entry, Statement) and entry.said_by is not None:
-            details.append(" ".join(entry.said_by))
-        if isinstance(entry, Statement) and entry.started_on is not None:
-            details.append(f"since {entry.started_on}")
-        details += [f"{entry.on}"] if entry.on else []
-        details += [printable(entry.source)] if entry.source else []
-        return f"{words} ({', '.join(details)})"
-
-    def features(self, names: Iterable[str]) -> str:
-        labelled = ((name, self.guideline.label_of(name)) for name in names)
-        return ", ".join(name if name == label else f"{label} ({name})" for name, label in labelled)
-
-    def reference(self, passage: str) -> str:
-        """The passage with its markers; each marker is explained at the end."""
-        found = self.guideline.passages[passage]
-        for citation in found.citations:
-            reference = self.guideline.references.get(citation.reference or "")
-            self.cited[citation.marker] = (
-                f"{reference.label}: {reference.title} [{reference.type}, {citation.resolution}]"
-                if reference is not None
-                else "unresolved: nothing in the source says which work is meant"
-            )
-        markers = ", ".join(citation.marker for citation in found.citations)
-        return f"line {found.line} [{markers}]" if markers else f"line {found.line}"
+            yield from self.wrap(f"if {self.words.changes(changes)}", "      ", "        ")
 
     def passages(self, names: Iterable[str], indent: str) -> Iterator[str]:
         for name in names:
-            words = f"{self.reference(name)}: {self.guideline.passages[name].paraphrase}"
+            words = f"{self.words.reference(name)}: {self.guideline.passages[name].paraphrase}"
             yield from self.wrap(words, indent, indent + "  ")
 
     def closing(self) -> Iterator[str]:
-        if self.cited:
+        if self.words.cited:
             yield ""
             yield self.paint("Citations (markers of the source; it numbers no list)", _HEADING)
-            for marker, words in sorted(self.cited.items()):
+            for marker, words in sorted(self.words.cited.items()):
                 yield from self.wrap(f"[{marker}] {words}", "  ", "      ")
         if self.recommendation.unused:
             yield ""
