@@ -119,24 +119,35 @@ def write_pack(
 ) -> None:
     """Write the evidence for a recommendation into one file, which only the user can read.
 
+    Args:
+        path: of the zip file; one that is there is replaced.
+
+    Raises:
+        UsageError: as of :func:`pack`, or the file cannot be written.
+    """
+    _write(path, pack(guideline, recommendation, at=at, key=key))
+
+
+def pack(guideline: ExecutableGuideline, recommendation: Recommendation, *, at: datetime, key: Key) -> bytes:
+    """The evidence for a recommendation as the bytes of a zip file.
+
     The record goes in in its normal form, and the result is worked out from that again, so that its
     paths lead into the record of the pack. The same arguments give the same bytes.
 
     Args:
         guideline: which gave the recommendation.
-        path: of the zip file; one that is there is replaced.
         at: the time of the signature, with its time zone.
         key: see :func:`b12kg.nanopub.signing_key`.
 
     Raises:
-        UsageError: the recommendation is another guideline's, the time has no zone, or the file cannot be written.
+        UsageError: the recommendation is another guideline's, or the time has no zone.
     """
     if at.tzinfo is None:
         raise UsageError(f"the time {at.isoformat()} has no time zone")
     digest = guideline.content.digest
     if recommendation.guideline.digest != digest:
         raise UsageError(f"the recommendation is of guideline {recommendation.guideline.digest}, not of {digest}")
-    _write(path, _packed(_members(guideline, recommendation, at, key)))
+    return _packed(_members(guideline, recommendation, at, key))
 
 
 def _members(

@@ -87,7 +87,9 @@ def serve(port: int) -> None:
             constant, headers={"Cache-Control": "no-store", "Vary": "Accept"}, media_type="application/json"
         )
 
-    app = application(guideline, Settings(concurrent=256), more=[Route("/constant", answer, methods=["POST"])])
+    app = application(
+        guideline, Settings(concurrent=256), more=lambda *_: [Route("/constant", answer, methods=["POST"])]
+    )
     gc.collect()
     gc.freeze()
     uvicorn.Server(config_of(app, "127.0.0.1", port)).run()

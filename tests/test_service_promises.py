@@ -328,7 +328,7 @@ def test_too_many_requests_at_a_time(executable: ExecutableGuideline) -> None:
             await held.wait()
             return Response()
 
-        app = application(executable, Settings(concurrent=2), more=[Route("/hold", hold)])
+        app = application(executable, Settings(concurrent=2), more=lambda *_: [Route("/hold", hold)])
         statuses: list[int] = []
 
         async def one(path: str) -> None:
@@ -356,7 +356,7 @@ def test_who_does_not_read_holds_a_place_and_is_cut_off(
     async def give(_: Request) -> Response:
         return Response(large)
 
-    app = application(executable, Settings(concurrent=1, patience=0.2), more=[Route("/large", give)])
+    app = application(executable, Settings(concurrent=1, patience=0.2), more=lambda *_: [Route("/large", give)])
     scope: dict[str, Any] = {
         "type": "http", "method": "GET", "path": "/large", "raw_path": b"/large", "query_string": b"", "root_path": "",
         "scheme": "http", "http_version": "1.1", "headers": [(b"host", b"localhost")], "server": ("127.0.0.1", 1),

@@ -6,7 +6,6 @@ Owns the order of the questions and the reading of what is typed. Which facts ma
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,10 +33,10 @@ def interview(
         say: shows a line.
     """
     answer, left_open = first, set[str]()
-    while open_ := {name: count for name, count in _asked(answer).items() if name not in left_open}:
+    while open_ := [name for name in answer.questions() if name not in left_open]:
         settled = sum(found.status != "undetermined" for found in answer.decisions.values())
         say(f"{settled} of {len(answer.decisions)} decisions settled; facts that can change an answer: {len(open_)}")
-        feature = min(open_, key=lambda name: (-open_[name], name))
+        feature = open_[0]
         try:
             after = _learn(guideline, answer, feature, ask, say)
         except (Stopped, EOFError, KeyboardInterrupt):
@@ -51,12 +50,6 @@ def interview(
             answer = after
     say(f"Nothing {'else ' if left_open else ''}that is still unknown can change an answer.")
     return answer
-
-
-def _asked(answer: Recommendation) -> Counter[str]:
-    """How many decisions and alerts each missing fact would help to settle."""
-    missing = [*(found.missing for found in answer.decisions.values()), *(alert.missing for alert in answer.alerts)]
-    return Counter(name for names in missing for name in names)
 
 
 def _learn(

@@ -5,15 +5,11 @@ Owns layout only; what falls on which days is for schedule/.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Iterator
 
 from b12kg.cli.files import wrap
 from b12kg.errors import printable
-from b12kg.schedule import Course, Event, Plan
-
-# Fewer days at one distance than this are listed one by one.
-_RUN = 5
+from b12kg.schedule import Course, Plan, runs
 
 
 def text(plan: Plan, *, width: int = 100) -> str:
@@ -68,7 +64,7 @@ def _label(plan: Plan, course: Course) -> str:
 def _rows(plan: Plan, course: Course) -> Iterator[tuple[tuple[object, ...], str, str]]:
     """What to sort a line by, its days and its words; single days at one distance are one line."""
     label = _label(plan, course)
-    for run in _runs(course.events):
+    for run in runs(course.events):
         first, last = run[0], run[-1]
         key = (first.first, last.last, first.number)
         if len(run) > 1:
@@ -78,22 +74,3 @@ def _rows(plan: Plan, course: Course) -> Iterator[tuple[tuple[object, ...], str,
         else:
             days = f"{first.first}" if first.first == first.last else f"{first.first} to {first.last}"
             yield key, days, f"{label}, {first.words}"
-
-
-def _runs(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
-    """The events in order; those of one day each that follow at one distance are together."""
-    place = 0
-    while place < len(events):
-        end = place + 1
-        step = events[end].first - events[place].first if end < len(events) else timedelta()
-        while end < len(events) and _next(events[end - 1], events[end], step):
-            end += 1
-        if end - place < _RUN:
-            end = place + 1
-        yield events[place:end]
-        place = end
-
-
-def _next(before: Event, event: Event, step: timedelta) -> bool:
-    alike = (before.words, before.first, event.first) == (event.words, before.last, event.last)
-    return alike and event.first - before.first == step

@@ -308,6 +308,18 @@ class Recommendation:
 
         return {name: what_if(self, name, immutable=immutable) for name in self._named(decisions)}
 
+    def questions(self) -> dict[str, tuple[str, ...]]:
+        """The facts that can change an answer, each with the decisions and the rules of alerts that it would help to settle.
+
+        Those that help to settle most come first; of as many, by name.
+        """
+        found: dict[str, list[str]] = {}
+        waiting = [*((name, answer.missing) for name, answer in self.decisions.items())]
+        for waits, missing in (*waiting, *((alert.rule, alert.missing) for alert in self.alerts)):
+            for fact in missing:
+                found.setdefault(fact, []).append(waits)
+        return {fact: tuple(found[fact]) for fact in sorted(found, key=lambda fact: (-len(found[fact]), fact))}
+
     def row_of(self, decision: str) -> tuple[Table[Verdict], int]:
         """The table of a decision and the patient's row in it."""
         return self.tables.decisions[decision], self.place.decisions[decision]

@@ -8,7 +8,7 @@ the forms of a plan are ics.py and cli/calendar.py.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
@@ -23,6 +23,8 @@ from b12kg.schedule.timing import DAY, PARTS_OF_A_DAY, Beginning, Rhythm, Span, 
 # What a plan reaches to where nothing else is asked for, and the most that can be asked for: every day of
 # ten years is 3,653 events a treatment, which calendars still open.
 YEARS, MOST_YEARS = 1, 10
+# Fewer days at one distance than this are listed one by one.
+_RUN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +161,25 @@ def plan(recommendation: Recommendation, start: date, *, until: date | None = No
         courses=tuple(courses.values()),
         notes=tuple(_notes(recommendation, start, horizon)),
     )
+
+
+def runs(events: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """The events in order; those of one day each that follow at one distance are together."""
+    place = 0
+    while place < len(events):
+        end = place + 1
+        step = events[end].first - events[place].first if end < len(events) else timedelta()
+        while end < len(events) and _next(events[end - 1], events[end], step):
+            end += 1
+        if end - place < _RUN:
+            end = place + 1
+        yield events[place:end]
+        place = end
+
+
+def _next(before: Event, event: Event, step: timedelta) -> bool:
+    alike = (before.words, before.first, event.first) == (event.words, before.last, event.last)
+    return alike and event.first - before.first == step
 
 
 def _horizon(start: date, until: date | None) -> date:

@@ -107,12 +107,15 @@ class Settings:
 
 
 def application(
-    guideline: ExecutableGuideline, settings: Settings | None = None, *, more: Sequence[BaseRoute] = ()
+    guideline: ExecutableGuideline,
+    settings: Settings | None = None,
+    *,
+    more: Callable[[Api, Endpoint], Sequence[BaseRoute]] = lambda *_: (),
 ) -> ASGIApp:
     """The service for a guideline, as an ASGI application.
 
     Args:
-        more: further routes, behind the same limits.
+        more: what makes further routes, behind the same limits.
     """
     settings = settings or Settings()
     api = Api(guideline)
@@ -124,7 +127,7 @@ def application(
         *Terms(guideline.content).routes(),
         *cds.routes(guideline, api, record_to=settings.record_to, today=settings.today, now=settings.now),
         *sparql.routes(),
-        *more,
+        *more(api, sparql),
     ]
     secured, feedback = settings.tokens is not None, settings.record_to is not None
     described = openapi.endpoint(guideline.content, secured=secured, feedback=feedback)
