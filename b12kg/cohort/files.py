@@ -13,12 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from glob import escape
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -33,6 +35,8 @@ Backend = Literal["polars", "duckdb", "spark"]
 _NAMES = {"polars": "Polars", "duckdb": "DuckDB", "spark": "Spark"}
 # Rows of one part: what a kill costs at most, and what is held at once of a text file.
 ROWS = 2_000_000
+# Of a table in memory, whatever its size in a file: rows, and bytes of the column that names them.
+MOST_ROWS, MOST_TEXT = 1_000_000, 64 * 2**20
 _FORMAT = 1
 _PART = ".part"  # of a file that is not whole yet
 _PATTERN = "*?[]{}\\"  # what Spark takes for a pattern in a path
@@ -434,16 +438,64 @@ def _records(
         path.with_suffix(_PART).replace(path)
 
 
+def in_memory(
+    cohorts: Cohorts, data: bytes, format: Literal["parquet", "csv"], key: str | None
+) -> tuple[pl.DataFrame, pl.DataFrame, Counts]:
+    """The codes of every row of a table that is at hand as bytes, the rows that are refused, and the counts of both.
+
+    Args:
+        key: the column that names a row; without one, a row's number from 0 on.
+
+    Raises:
+        UsageError: it cannot be read as what it is said to be, a column has no meaning, or what it holds is more than
+            :data:`MOST_ROWS` or :data:`MOST_TEXT`, be it as small as it is in the file.
+    """
+    import polars as pl
+
+    name = Path(f"the table, as {format}")
+    job = Job(name, name, key=key)
+    try:
+        with _reading(name):
+            lazy = (
+                pl.scan_parquet(BytesIO(data)) if format == "parquet" else pl.read_csv(data, infer_schema=False).lazy()
+            )
+            rows = int(lazy.select(pl.len()).collect().item())
+            if rows > MOST_ROWS:
+                raise UsageError(f"the table has {rows:,} rows; here it may have {MOST_ROWS:,}")
+            columns = polars.kinds(lazy)
+            if key is not None and key in columns and lazy.collect_schema()[key] == pl.String:
+                length = int(lazy.select(pl.col(key).str.len_bytes().cast(pl.Int64).sum()).collect().item())
+                if length > MOST_TEXT:
+                    raise UsageError(f"the column {key!r} has {length:,} bytes; here it may have {MOST_TEXT:,}")
+            kinds = columns if format == "parquet" else _texts(lazy)
+            if key is None and ROW not in kinds:
+                lazy = lazy.with_row_index(ROW).with_columns(pl.col(ROW).cast(pl.Int64))
+            plan = _plan(cohorts, kinds, job)
+            codes, rejects = pl.collect_all([polars.answered(lazy, plan), polars.refused(lazy, plan)])
+    except (OSError, zlib.error) as error:
+        raise UsageError(f"{name}: damaged, or of another kind") from error
+    found = _counts(cohorts, codes.lazy(), rejects.lazy())
+    if found.rows != rows:
+        raise RuntimeError(f"the table has {rows} rows, and {found.rows} came out")
+    return codes, rejects, found
+
+
 def _counted(cohorts: Cohorts, codes: Path, rejects: Path) -> Counts:
     """How many rows of each code and of each reason two files hold."""
     import polars as pl
 
+    return _counts(cohorts, pl.scan_parquet(codes, glob=False), pl.scan_parquet(rejects, glob=False))
+
+
+def _counts(cohorts: Cohorts, answered: pl.LazyFrame, rejected: pl.LazyFrame) -> Counts:
+    """How many rows of each code and of each reason two frames hold."""
+    import polars as pl
+
     decisions = [*cohorts.codes.outcomes]
-    answered = pl.scan_parquet(codes, glob=False)
     # One pass: a code is below 65,536, and there are some hundred.
     counted = answered.select(pl.len(), *(pl.col(name).value_counts().implode() for name in decisions))
     made = counted.collect(engine="streaming").row(0, named=True)
-    refused = pl.scan_parquet(rejects, glob=False).group_by("reason").len().collect()
+    refused = rejected.group_by("reason").len().collect()
     reasons: Counter[str] = Counter()
     for reason, number in refused.iter_rows():
         for part in str(reason).split(SEPARATOR):

@@ -196,9 +196,7 @@ svg { max-width: 100%; height: auto; } svg text { font: 13px system-ui, sans-ser
 
 def as_page(guideline: Guideline, found: Summary) -> str:
     """The figures as one HTML page, with nothing to load."""
-    sections = "".join(
-        _section(place, section, found.answered) for place, section in enumerate(_sections(guideline, found))
-    )
+    sections = as_sections(guideline, found)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -210,6 +208,13 @@ def as_page(guideline: Guideline, found: Summary) -> str:
         f"{escape(guideline.last_updated)}; review status: {escape(guideline.review_status)}. "
         f"Guideline version {escape(guideline.version)}, digest {escape(guideline.digest)}.</p></div>\n"
         f"{sections}</main>\n</body>\n</html>\n"
+    )
+
+
+def as_sections(guideline: Guideline, found: Summary) -> str:
+    """The figures as parts of a page: for each of them a heading, a plot and the table that says the same."""
+    return "".join(
+        _section(place, section, found.answered) for place, section in enumerate(_sections(guideline, found))
     )
 
 

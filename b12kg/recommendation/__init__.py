@@ -309,7 +309,7 @@ class Recommendation:
         return {name: what_if(self, name, immutable=immutable) for name in self._named(decisions)}
 
     def questions(self) -> dict[str, tuple[str, ...]]:
-        """The facts that can change an answer, each with the decisions and the rules of alerts that it would help to settle.
+        """The facts that can change an answer, each with the decisions and alerts, by rule, that it helps to settle.
 
         Those that help to settle most come first; of as many, by name.
         """

@@ -219,6 +219,11 @@ class Api:
         found = await self.audits()
         return await self._cached(request, asked, lambda: found[asked.media])
 
+    @property
+    def is_audited(self) -> bool:
+        """Whether the audit is there, so that nobody has to wait for it."""
+        return bool(self._audits)
+
     async def audits(self) -> Mapping[str, bytes]:
         """The audit by media type; who asks first waits for it."""
         async with self._auditing:

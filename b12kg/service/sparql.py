@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -99,6 +99,14 @@ class Endpoint:
         asked = await asked_by(request)
         if isinstance(asked, Response):
             return asked
+        return await self.answered(request, asked, request.headers.get("accept", ""))
+
+    async def answered(self, request: Request, asked: Asked, accept: str) -> Response:
+        """The answer to what is asked; the query is stopped when who sent the request is gone.
+
+        Args:
+            accept: the forms of an answer that are wanted.
+        """
         graph = None
         if asked.record is not None:
             found = await self.api.answered(asked.record, asked.as_of)
@@ -109,15 +117,25 @@ class Endpoint:
             "query": asked.query,
             "default": asked.default,
             "named": asked.named,
-            "accept": request.headers.get("accept", ""),
+            "accept": accept,
             "rows": self.rows,
             "seconds": self.timeout,
             "record": graph,
         }
         workers = await self._ready()
-        head, body = await anyio.to_thread.run_sync(
-            lambda: workers.ask(json.dumps(wanted).encode(), self.timeout), limiter=self.threads
-        )
+        stop = Stop()
+
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            stop.now()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            head, body = await anyio.to_thread.run_sync(
+                lambda: workers.ask(json.dumps(wanted).encode(), self.timeout, stop), limiter=self.threads
+            )
+            group.cancel_scope.cancel()
         if head["status"] != 200:
             headers = {"Retry-After": "1"} if head["status"] == 503 else {}
             return problem(head["status"], head["title"], head["detail"], headers=headers)
@@ -272,6 +290,29 @@ def _bad(title: str, detail: str = "") -> Response:
 # ---- workers -------------------------------------------------------------------------------------
 
 
+class Stop:
+    """Ends a query before its time, from another thread; also one that has not begun."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._end: Callable[[], None] | None = None
+        self._is_set = False
+
+    def now(self) -> None:
+        """End it."""
+        with self._lock:
+            self._is_set = True
+            if self._end is not None:
+                self._end()
+
+    def ends(self, end: Callable[[], None] | None) -> None:
+        """What ends the query, from now on; None once it is answered."""
+        with self._lock:
+            self._end = end
+            if self._is_set and end is not None:
+                end()
+
+
 class Workers:
     """Processes that answer queries, each one at a time.
 
@@ -286,7 +327,7 @@ class Workers:
         for worker in self._all:
             self._free.put(worker)
 
-    def ask(self, request: bytes, seconds: float) -> tuple[Mapping[str, Any], bytes]:
+    def ask(self, request: bytes, seconds: float, stop: Stop | None = None) -> tuple[Mapping[str, Any], bytes]:
         """What is answered to a request, within the time that it has; of every failure, the status and words."""
         end = time.monotonic() + seconds
         try:
@@ -294,7 +335,7 @@ class Workers:
         except queue.Empty:
             return _late("Others took the time", seconds), b""
         try:
-            found, is_late = worker.ask(request, end)
+            found, is_late = worker.ask(request, end, stop or Stop())
         finally:
             self._free.put(worker)
         if found is not None:
@@ -343,12 +384,12 @@ class _Worker:
         os.setpriority(os.PRIO_PROCESS, self.process.pid, _PRIORITY)
         self._is_new = True
 
-    def ask(self, request: bytes, end: float) -> tuple[tuple[bytes, bytes] | None, bool]:
+    def ask(self, request: bytes, end: float, stop: Stop) -> tuple[tuple[bytes, bytes] | None, bool]:
         """The heading and body of an answer, or None and whether it was late; afterwards there is a process again."""
         with self._lock:
-            return self._ask(request, end)
+            return self._ask(request, end, stop)
 
-    def _ask(self, request: bytes, end: float) -> tuple[tuple[bytes, bytes] | None, bool]:
+    def _ask(self, request: bytes, end: float, by: Stop) -> tuple[tuple[bytes, bytes] | None, bool]:
         if self.process.poll() is not None:  # it was ended in between
             self._again()
         process, late = self.process, threading.Event()
@@ -359,10 +400,12 @@ class _Worker:
 
         timer = threading.Timer(max(0.0, end - time.monotonic()), stop)
         timer.start()
+        by.ends(process.kill)
         found: tuple[bytes, bytes] | None = None
         try:
             found = self._exchange(process, request)
         finally:
+            by.ends(None)
             timer.cancel()
             timer.join()  # so that it is known whether it came to its end
             if found is None or late.is_set():

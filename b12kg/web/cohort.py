@@ -1,0 +1,118 @@
+"""A table of patients: dropped, counted, and given back with what the guideline gives for each row.
+
+Owns the page. The rows are answered by ``cohort/``. Nothing of a table is kept: each file is made from the table that
+comes with the wish for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from b12kg.errors import UsageError
+from b12kg.recommend import ExecutableGuideline
+from b12kg.service.api import Api
+from b12kg.service.problem import problem
+from b12kg.web.patient import InMemory
+from b12kg.web.site import Site
+
+Wanted = Literal["summary", "csv", "parquet", "rejects"]
+FILES: Mapping[str, tuple[str, str, str]] = {
+    "csv": ("Answers as CSV", "answers.csv", "text/csv"),
+    "parquet": ("Answers as Parquet", "answers.parquet", "application/vnd.apache.parquet"),
+    "rejects": ("Refused rows as CSV", "refused.csv", "text/csv"),
+}
+_FIRST_OF_PARQUET = b"PAR1"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a table came to: its head, the figures as parts of a page, and the file that was asked for."""
+
+    head: str
+    sections: str
+    file: bytes
+
+
+class CohortPage:
+    """Answers with the page for tables."""
+
+    def __init__(self, guideline: ExecutableGuideline, api: Api, site: Site) -> None:
+        self.guideline = guideline
+        self.api = api
+        self.site = site
+
+    def routes(self) -> list[Route]:
+        """The address of the page."""
+        return [Route("/cohort", self.page, methods=["GET", "POST"])]
+
+    async def page(self, request: Request) -> Response:
+        """The form; with a table, its summary or one of its files."""
+        if request.method != "POST":
+            return self._shown(request)
+        parser = InMemory(request.headers, request.stream(), max_files=1, max_fields=5, max_part_size=2**40)
+        try:
+            given = await parser.parse()
+        except (MultiPartException, KeyError):
+            return problem(400, "The form cannot be read", "multipart/form-data, with one file at most")
+        file, key, wanted = given.get("table"), str(given.get("key") or "").strip(), str(given.get("form") or "summary")
+        if wanted not in ("summary", *FILES):
+            return problem(400, "There is no such form", f"there are summary, {', '.join(FILES)}")
+        data = await file.read() if isinstance(file, UploadFile) else b""
+        if not data:
+            return self._shown(request, key, wrong="no table was given: choose a file first")
+        try:
+            found = await self.api.apart(lambda: self._found(data, key or None, wanted))
+        except ModuleNotFoundError as error:
+            raise UsageError("tables take an extra: install b12kg[cohort]") from error
+        except UsageError as error:
+            return self._shown(request, key, wrong=str(error))
+        if wanted == "summary":
+            return self._shown(request, key, found=found)
+        _, name, media = FILES[wanted]
+        headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(found.file, headers=headers, media_type=media)
+
+    def _found(self, data: bytes, key: str | None, wanted: str) -> Found:
+        from b12kg.cohort.files import in_memory
+        from b12kg.cohort.summary import as_sections, summary
+
+        cohorts = self.guideline.cohorts()
+        format_: Literal["parquet", "csv"] = "parquet" if data.startswith(_FIRST_OF_PARQUET) else "csv"
+        codes, rejects, counts = in_memory(cohorts, data, format_, key)
+        if wanted == "summary":
+            figures = summary(cohorts.outcomes, counts)
+            head = f"{counts.rows:,} rows: {counts.rows - counts.refused:,} answered, {counts.refused:,} refused"
+            return Found(head, as_sections(self.guideline.content, figures), b"")
+        if wanted == "rejects":
+            return Found("", "", rejects.write_csv().encode())
+        answers: Any = self.guideline.decode(codes)
+        return Found("", "", answers.write_csv().encode() if wanted == "csv" else _parquet(answers))
+
+    def _shown(self, request: Request, key: str = "", *, found: Found | None = None, wrong: str = "") -> Response:
+        types, units = self.guideline.cohort_schema(), self.guideline.cohort_units()
+        return self.site.page(
+            request,
+            "cohort.html",
+            422 if wrong else 200,
+            key=key,
+            found=found,
+            wrong=wrong,
+            files=FILES,
+            columns=[(name, type_, units.get(name, "")) for name, type_ in types.items()],
+        )
+
+
+def _parquet(frame: Any) -> bytes:
+    from io import BytesIO
+
+    buffer = BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()

@@ -1,0 +1,128 @@
+// What the pages do beyond what a browser does by itself. Every page works without it, but for copying and links.
+"use strict";
+(() => {
+  document.documentElement.classList.add("js");
+  const byId = (id) => document.getElementById(id);
+  const say = (words) => { byId("said").textContent = words; };
+
+  // Only the browser knows where it asks: a tunnel or a proxy can make another machine look like this one.
+  if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) byId("local")?.remove();
+
+  // What is typed or opened while an answer is under way stays as it is.
+  Idiomorph.defaults.ignoreActiveValue = true;
+  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.nodeName === "DETAILS");
+
+  const told = async (response) => {
+    try {
+      const problem = await response.json();
+      const details = (problem.problems ?? []).map((p) => `${p.path}: ${p.message}`);
+      return [problem.title, problem.detail, ...details].filter(Boolean).join(". ");
+    } catch {
+      return `HTTP ${response.status}`;
+    }
+  };
+  document.addEventListener("htmx:beforeRequest", () => say(""));
+  document.addEventListener("htmx:responseError", async (event) => {
+    const { xhr } = event.detail;
+    say(`Not answered. ${await told(new Response(xhr.response, { status: xhr.status }))}`);
+  });
+  document.addEventListener("htmx:sendError", () => say("Not answered. The service cannot be reached."));
+  document.addEventListener("htmx:timeout", () => say("Not answered. The service took too long."));
+
+  // A link to a field opens what it lies in, and goes to it.
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#f-"]');
+    const field = link && byId(decodeURIComponent(link.hash.slice(1)));
+    if (!field) return;
+    event.preventDefault();
+    for (let at = field.parentElement; at; at = at.parentElement) if (at.nodeName === "DETAILS") at.open = true;
+    field.scrollIntoView({ block: "center" });
+    field.focus({ preventScroll: true });
+  });
+
+  // A record in the part of a link that is sent to nobody.
+  const encode = (text) =>
+    btoa(String.fromCharCode(...new TextEncoder().encode(text))).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+  const decode = (code) =>
+    new TextDecoder().decode(Uint8Array.from(atob(code.replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0)));
+  const takeUp = () => {
+    const found = /^#record=([A-Za-z0-9_-]+)$/.exec(location.hash);
+    const form = document.querySelector("[data-drop]");
+    if (!found || !form) return;
+    history.replaceState(null, "", location.pathname);
+    try {
+      byId("read-record").value = decode(found[1]);
+      form.requestSubmit(form.querySelector('button[type="submit"]:not([name])'));
+    } catch {
+      say("The link holds no record that can be read.");
+    }
+  };
+
+  const copied = (words) => { byId("copied").textContent = words; };
+  const copy = async (text, words) => {
+    try {
+      await navigator.clipboard.writeText(text);
+      copied(words);
+    } catch {
+      copied("The browser does not let this page copy. Download it instead.");
+    }
+  };
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.("button");
+    if (!button) return;
+    const form = button.closest("[data-take]") ?? document.querySelector("[data-take]");
+    if (button.dataset.copy) {
+      const body = new URLSearchParams(new FormData(form));
+      body.set("form", button.dataset.copy);
+      const response = await fetch(form.action, { method: "POST", body });
+      if (response.ok) await copy(await response.text(), `Copied: ${button.textContent.replace(/^\s*Copy\s*/, "")}.`);
+      else copied(`Not copied. ${await told(response)}`);
+    } else if ("link" in button.dataset) {
+      const record = new FormData(form).get("record");
+      await copy(`${location.origin}/#record=${encode(record)}`, "Copied: a link that holds the record.");
+    } else if ("print" in button.dataset) {
+      print();
+    }
+  });
+
+  // A file is not put into the page: it is saved. Where there is none, the page says why.
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest?.("button[data-away]");
+    if (!button) return;
+    event.preventDefault();
+    if (!button.form.reportValidity()) return;
+    const body = new FormData(button.form, button);
+    const isPlain = button.form.enctype !== "multipart/form-data";
+    const address = button.getAttribute("formaction") ?? button.form.action;
+    const response = await fetch(address, { method: "POST", body: isPlain ? new URLSearchParams(body) : body });
+    if (!response.ok) return button.form.requestSubmit();
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await response.blob());
+    link.download = button.dataset.away;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  });
+
+  // A file that is dropped on a form is its file.
+  document.addEventListener("dragover", (event) => {
+    const form = document.querySelector("[data-drop]");
+    if (!form || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    form.closest("details")?.setAttribute("open", "");
+    form.classList.add("dropping");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) document.querySelector("[data-drop]")?.classList.remove("dropping");
+  });
+  document.addEventListener("drop", (event) => {
+    const form = document.querySelector("[data-drop]");
+    if (!form || !event.dataTransfer?.files.length) return;
+    event.preventDefault();
+    form.classList.remove("dropping");
+    form.querySelector('input[type="file"]').files = event.dataTransfer.files;
+    form.requestSubmit(form.querySelector('button[type="submit"]:not([name])'));
+  });
+
+  addEventListener("hashchange", takeUp);
+  takeUp();
+})();
