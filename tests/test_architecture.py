@@ -25,6 +25,7 @@ PACKAGE = ROOT / "b12kg"
 ROWS = {
     "start": {"__main__"},
     "edges": {"cli"},
+    "pages": {"web"},
     "service": {"service"},
     "facade": {"__init__"},
     "trust": {"audit", "diff", "evidence", "runlog"},

@@ -9,6 +9,7 @@ import argparse
 import gc
 import ipaddress
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
     from uvicorn import Config
 
+    from b12kg.nanopub import Key
     from b12kg.service.app import Settings
 
 # What the machine of a service may have; above these, a number is a slip.
@@ -41,6 +43,7 @@ def add_arguments(of: argparse.ArgumentParser) -> None:
     of.add_argument("--issuers", metavar="FILE", help="audience, issuers and their keys, for JSON Web Tokens")
     of.add_argument("--cors", action="append", default=[], metavar="ORIGIN", help="pages that may ask (repeatable)")
     of.add_argument("--record-to", metavar="FOLDER", help="keep the feedback on cards in the log in this folder")
+    of.add_argument("--source", metavar="FILE", help="the guideline's document, to be shown beside it")
     of.add_argument("--max-body", type=int, default=4, metavar="MB", help="of one request (default: 4)")
     of.add_argument("--max-requests", type=int, default=64, metavar="N", help="at a time (default: 64)")
     of.add_argument("--query-timeout", type=float, default=10.0, metavar="SECONDS", help="of SPARQL (default: 10)")
@@ -58,15 +61,16 @@ def serve(arguments: argparse.Namespace) -> int:
     try:
         import uvicorn
 
-        from b12kg.service.app import application
+        from b12kg.web.app import with_pages
     except ModuleNotFoundError as error:
         raise UsageError("serving takes an extra: install b12kg[serve]") from error
     from b12kg.recommend import load
 
     settings = settings_of(arguments)
+    source = None if arguments.source is None else document(Path(arguments.source))
     with progress("reading the guideline; after a change of it, its tables are worked out"):
         guideline = load(arguments.guideline)
-        app = application(guideline, settings)
+        app = with_pages(guideline, settings, source=source, key=_key())
 
     class Announcing(uvicorn.Server):
         async def startup(self, sockets: object = None) -> None:
@@ -93,6 +97,29 @@ def serve(arguments: argparse.Namespace) -> int:
     if not server.started:
         raise UsageError(f"{arguments.host}:{arguments.port} cannot be listened at")
     return ANSWERED
+
+
+def _key() -> Key | None:
+    """What signs evidence packs, made at the first start; without it the pages offer none, and say so."""
+    from b12kg.nanopub import signing_key
+
+    try:
+        return signing_key()
+    except UsageError as error:
+        print(f"no evidence packs: {error}", file=sys.stderr)
+        return None
+
+
+def document(path: Path) -> bytes:
+    """The document of a guideline.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from error
 
 
 def config_of(app: ASGIApp, host: str, port: int) -> Config:

@@ -14,8 +14,8 @@ from b12kg.recommendation import Answer
 from b12kg.recommendation.words import Words
 
 COLUMNS = ("Facts", "Rules", "Passages", "Markers", "Works")
-_WIDTH, _GAP, _LINE, _LETTERS, _LINES, _HEAD = 196, 44, 17, 25, 3, 30
-_PADDING, _BETWEEN = 10, 14
+_WIDTH, _GAP, _LINE, _LETTERS, _LINES, _HEAD = 132, 22, 16, 19, 5, 28
+_PADDING, _BETWEEN = 8, 12
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from starlette.routing import Route
 from b12kg.errors import InvalidRecord, Problem, UsageError
 from b12kg.guideline import JURISDICTION
 from b12kg.imported import ImportReport
+from b12kg.queries import shipped
 from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Recommendation
 from b12kg.recommendation.words import Words, sides
@@ -217,7 +218,7 @@ class Patient:
         if answer is not None and view == "calendar":
             planned, more = self._planned(answer, start)
             wrong += map(_told, more)
-        values = {
+        values: dict[str, Any] = {
             "form": form,
             "problems": wrong,
             "questions": {} if answer is None else answer.questions(),
@@ -230,6 +231,7 @@ class Patient:
             "views": VIEWS,
             "files": {name: file for name, file in FILES.items() if name != "evidence" or self.key is not None},
             "record": "" if answer is None else json.dumps(answer.record.to_dict(), ensure_ascii=False),
+            "first_query": next(q.id for q in shipped("competency").values() if "needs --record" in q.text),
             "words": Words(self.content),
             "sides": sides,
             "picture": picture,

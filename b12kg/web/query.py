@@ -33,6 +33,7 @@ FORMS = {
     "turtle": ("Turtle", "answer.ttl", TURTLE),
 }
 _GROUPS = {"competency": "What people ask", "audit": "What the audit asks: violations, and what limits the trust"}
+_NEEDS = "needs --"  # in the heading of a query: more than the guideline, such as a record
 _FIELDS = ("query", "record", "asOf", "shipped", "form")
 
 
@@ -119,6 +120,7 @@ class QueryPage:
             given={"record": "", "asOf": "", **given},
             groups={_GROUPS[folder]: shipped(folder) for folder in _GROUPS},
             forms=FORMS,
+            needs=f"{_NEEDS}record",
             most=MOST_SHOWN,
             most_rows=self.sparql.rows,
             seconds=self.sparql.timeout,
@@ -128,8 +130,9 @@ class QueryPage:
 
     @property
     def _first(self) -> str:
-        """What the editor begins with."""
-        return next(iter(shipped("competency").values())).text.strip()
+        """What the editor begins with: the first that asks the guideline alone."""
+        asked = shipped("competency").values()
+        return next(query.text.strip() for query in asked if not query.params and _NEEDS not in query.text)
 
     @cached_property
     def _gallery(self) -> dict[str, Query]:
