@@ -99,3 +99,20 @@ async def asked(
     assert [message.get("more_body", False) for message in rest] == [True] * (len(rest) - 1) + [False]
     found = {name.decode(): value.decode("latin-1") for name, value in start["headers"]}
     return Answered(start["status"], found, b"".join(message["body"] for message in rest))
+
+
+def end(app: ASGIApp) -> None:
+    """Tell an application that it ends, so that what it started ends as well."""
+
+    async def told() -> None:
+        messages: list[Message] = [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}]
+
+        async def receive() -> Message:
+            return messages.pop(0)
+
+        async def send(message: Message) -> None:
+            assert message["type"].endswith(".complete")
+
+        await app({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+
+    anyio.run(told)

@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -20,10 +18,9 @@ from b12kg.errors import UsageError
 from b12kg.recommend import ExecutableGuideline
 from b12kg.service.api import Api
 from b12kg.service.problem import problem
-from b12kg.web.patient import InMemory
 from b12kg.web.site import Site
+from b12kg.web.upload import upload
 
-Wanted = Literal["summary", "csv", "parquet", "rejects"]
 FILES: Mapping[str, tuple[str, str, str]] = {
     "csv": ("Answers as CSV", "answers.csv", "text/csv"),
     "parquet": ("Answers as Parquet", "answers.parquet", "application/vnd.apache.parquet"),
@@ -57,15 +54,13 @@ class CohortPage:
         """The form; with a table, its summary or one of its files."""
         if request.method != "POST":
             return self._shown(request)
-        parser = InMemory(request.headers, request.stream(), max_files=1, max_fields=5, max_part_size=2**40)
-        try:
-            given = await parser.parse()
-        except (MultiPartException, KeyError):
-            return problem(400, "The form cannot be read", "multipart/form-data, with one file at most")
-        file, key, wanted = given.get("table"), str(given.get("key") or "").strip(), str(given.get("form") or "summary")
+        given = await upload(request, ("key", "form"), "table")
+        if isinstance(given, Response):
+            return given
+        key, wanted = given.fields.get("key", "").strip(), given.fields.get("form", "summary")
         if wanted not in ("summary", *FILES):
             return problem(400, "There is no such form", f"there are summary, {', '.join(FILES)}")
-        data = await file.read() if isinstance(file, UploadFile) else b""
+        data = given.data
         if not data:
             return self._shown(request, key, wrong="no table was given: choose a file first")
         try:

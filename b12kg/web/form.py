@@ -186,12 +186,23 @@ def filled(record: Record, guideline: Guideline) -> Form:
             name = entry["of"]
             said = {"present": YES, "absent": NO, "outsideSource": YES}
             value = said.get(list_) or entry.get("status") or _number(entry["value"])
-            if name in form.values or (list_ == "measurements" and not _NUMBER.match(value)):
+            texts = [str(entry[part]) for part in _PARTS if part in entry]
+            is_number = list_ != "measurements" or _NUMBER.match(value)
+            if name in form.values or not is_number or not all(map(fits, texts)):
                 form.also.append((list_, entry))
                 continue
             form.values[name] = value
-            form.values |= {f"{name}.{part}": str(entry[part]) for part in _PARTS if part in entry}
+            form.values |= {f"{name}.{part}": entry[part] for part in _PARTS if part in entry}
     return form
+
+
+def fits(text: str) -> bool:
+    r"""Whether a field of one line can hold a text as it is.
+
+    >>> fits("discharge letter"), fits(" "), fits("two\nlines")
+    (True, False, False)
+    """
+    return text == text.strip() and text.isprintable() and text != ""
 
 
 def _number(value: int | float) -> str:

@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -33,8 +32,9 @@ from b12kg.schedule import Plan, plan, runs
 from b12kg.service.api import FHIR, JSON, TURTLE, Api, as_json, is_date
 from b12kg.service.problem import problem, shown
 from b12kg.web.chain import picture
-from b12kg.web.form import AS_OF, Form, fields_of, filled, stated
+from b12kg.web.form import AS_OF, Form, fields_of, filled, fits, stated
 from b12kg.web.site import Site
+from b12kg.web.upload import upload
 
 if TYPE_CHECKING:
     from b12kg.nanopub import Key
@@ -70,12 +70,6 @@ FILES = {
     "record": Taken("Record", "record.json", JSON, "what was answered, to be read again"),
     "evidence": Taken("Evidence pack", "evidence.zip", "application/zip", "record, answer and reasons, signed", False),
 }
-
-
-class InMemory(MultiPartParser):
-    """Reads an upload without a file of its own: the size of a body is bounded before."""
-
-    spool_max_size = 2**40
 
 
 class Patient:
@@ -115,18 +109,18 @@ class Patient:
 
     async def read(self, request: Request) -> Response:
         """The form filled in by a record: pasted, dropped, or one of the examples."""
-        parser = InMemory(request.headers, request.stream(), max_files=1, max_fields=10, max_part_size=2**40)
-        try:
-            given = await parser.parse()
-        except (MultiPartException, KeyError):
-            return problem(400, "The form cannot be read", "multipart/form-data, with one file at most")
-        pasted, file, example, as_of = (given.get(name) for name in ("record", "file", "example", "asOf"))
-        data, format_ = str(pasted or "").strip().encode(), ""
-        if isinstance(file, UploadFile) and file.filename:
-            data, format_ = await file.read(), SUFFIXES.get(f".{file.filename.rpartition('.')[2].lower()}", "")
-        if isinstance(example, str):
-            data, format_ = self.examples.get(example, b""), "json"
-        day = date.fromisoformat(as_of) if isinstance(as_of, str) and is_date(as_of) else self.site.settings.today()
+        given = await upload(request, ("record", "example", "asOf"), "file")
+        if isinstance(given, Response):
+            return given
+        fields, as_of = given.fields, given.fields.get("asOf", "")
+        data, format_ = fields.get("record", "").strip().encode(), ""
+        if given.data:
+            data, format_ = given.data, SUFFIXES.get(Path(given.name).suffix.lower(), "")
+        elif "example" in fields:
+            data, format_ = self.examples.get(fields["example"], b""), "json"
+        if as_of and not is_date(as_of):
+            return self._unread(request, [Problem("asOf", "not a date", accepted="YYYY-MM-DD")])
+        day = date.fromisoformat(as_of) if as_of else self.site.settings.today()
         if not data:
             return self._unread(request, [Problem("record", "nothing was given", accepted="a file, or pasted text")])
         try:
@@ -135,6 +129,9 @@ class Patient:
             return self._unread(request, error.problems)
         if errors := [problem for problem in found.problems if problem.severity == "error"]:
             return self._unread(request, errors)
+        if not fits(found.record.id):
+            odd = Problem("id", "no field can hold it as it is", accepted="a line of text without blanks at its ends")
+            return self._unread(request, [odd])
         form = filled(found.record, self.content)
         return await self._shown(request, form, [], {}, imported=found.imported, was_read=True)
 

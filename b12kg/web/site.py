@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from b12kg import __version__
 from b12kg.guideline import Guideline
+from b12kg.iris import BASE
 from b12kg.recommendation.words import STANDING, STATUS
 from b12kg.service.app import LOOPBACK, Settings
 from b12kg.service.negotiation import chosen
@@ -114,6 +115,7 @@ class Site:
             "standing_words": STANDING,
             "asset": lambda name: f"/static/{self.assets[name][0]}/{name}",
             "term": lambda iri: f"/id/{address_of(iri)}",
+            "is_term": lambda iri: iri.startswith((BASE, self.guideline.iri.rpartition("/")[0] + "/")),
             "largest": self.settings.largest,
         }
         made.filters["sentence"] = lambda text: text[:1].upper() + text[1:]
