@@ -54,10 +54,10 @@ class CohortPage:
         """The form; with a table, its summary or one of its files."""
         if request.method != "POST":
             return self._shown(request)
-        given = await upload(request, ("key", "form"), "table")
+        given = await upload(request, ("key", "as"), "table")
         if isinstance(given, Response):
             return given
-        key, wanted = given.fields.get("key", "").strip(), given.fields.get("form", "summary")
+        key, wanted = given.fields.get("key", "").strip(), given.fields.get("as", "summary")
         if wanted not in ("summary", *FILES):
             return problem(400, "There is no such form", f"there are summary, {', '.join(FILES)}")
         data = given.data

@@ -141,10 +141,10 @@ class Patient:
             pairs = dict(parse_qsl((await request.body()).decode(), errors="strict", max_num_fields=10))
         except (UnicodeDecodeError, ValueError):
             return problem(400, "The form cannot be read", "UTF-8, and at most 10 fields")
-        wanted, start = FILES.get(pairs.get("form", "")), pairs.get(START, "")
+        wanted, start = FILES.get(pairs.get("as", "")), pairs.get(START, "")
         if wanted is None or (start and not is_date(start)):
-            return problem(400, "The form cannot be read", f"form: one of {', '.join(FILES)}; start: a date")
-        write = self._writers(date.fromisoformat(start) if start else None)[pairs["form"]]
+            return problem(400, "The form cannot be read", f"as: one of {', '.join(FILES)}; start: a date")
+        write = self._writers(date.fromisoformat(start) if start else None)[pairs["as"]]
         record = pairs.get("record", "").encode()
         made = await self.api.apart(lambda: write(self.guideline.recommend(record)))
         headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{wanted.file}"'}

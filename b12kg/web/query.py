@@ -34,7 +34,7 @@ FORMS = {
 }
 _GROUPS = {"competency": "What people ask", "audit": "What the audit asks: violations, and what limits the trust"}
 _NEEDS = "needs --"  # in the heading of a query: more than the guideline, such as a record
-_FIELDS = ("query", "record", "asOf", "shipped", "form")
+_FIELDS = ("query", "record", "asOf", "shipped", "as")
 
 
 class QueryPage:
@@ -81,9 +81,9 @@ class QueryPage:
         given = await _fields(request)
         if isinstance(given, Response):
             return given
-        if given.get("form") not in FORMS:
+        if given.get("as") not in FORMS:
             return problem(400, "There is no such form", f"there are {', '.join(FORMS)}")
-        _, name, media = FORMS[given["form"]]
+        _, name, media = FORMS[given["as"]]
         answer = await self._answered(request, given, media)
         if answer.media_type != MEDIA_TYPE:
             answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'

@@ -5,7 +5,6 @@ Owns the templates' environment, the files that pages load, their policy, and th
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import mimetypes
@@ -41,6 +40,8 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 )
+# What is typed into the editor of queries gets styles as attributes: by the editor, and by the browser itself.
+_OF_EDITOR = "style-src-attr 'unsafe-inline'"
 _FOREVER = "public, max-age=31536000, immutable"  # the digest of a file is in its address
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _PARTS = (
@@ -77,7 +78,7 @@ class Site:
         """
         page = self.written(request.headers, request.url.path, template, status, nonce=nonce, **values)
         if nonce:
-            policy = _POLICY.replace("style-src 'self'", f"style-src 'self' 'nonce-{nonce}'")
+            policy = _POLICY.replace("style-src 'self'", f"style-src 'self' 'nonce-{nonce}'; {_OF_EDITOR}")
             page.headers["Content-Security-Policy"] = policy
         return page
 
@@ -152,11 +153,6 @@ def third_party() -> list[Mapping[str, str]]:
     """What others wrote of what pages load: file, name, version, licence and digest."""
     found: list[Mapping[str, str]] = json.loads((STATIC / "third-party.json").read_text(encoding="utf-8"))
     return found
-
-
-def integrity(data: bytes) -> str:
-    """The digest of a file as subresource integrity writes it."""
-    return "sha384-" + base64.b64encode(hashlib.sha384(data).digest()).decode()
 
 
 class Readable:

@@ -20,6 +20,8 @@ const theme = EditorView.theme({
   ".cm-scroller": { fontFamily: "ui-monospace, Menlo, Consolas, monospace", fontSize: "0.9rem", maxHeight: "32rem", overflow: "auto" },
   ".cm-tooltip": { backgroundColor: "var(--paper)", color: "var(--ink)", border: "1px solid var(--line-strong)" },
   ".cm-tooltip-autocomplete > ul > li[aria-selected]": { backgroundColor: "var(--accent-soft)", color: "var(--ink)" },
+  // So few that none has to be scrolled to.
+  ".cm-tooltip.cm-tooltip-autocomplete > ul": { maxHeight: "none" },
   ".cm-completionDetail": { color: "var(--soft)" },
   "&.cm-focused": { outline: "3px solid var(--accent)" },
   ".cm-cursor": { borderLeftColor: "var(--ink)" },
@@ -35,13 +37,13 @@ export const createEditor = ({ parent, doc, label, nonce, complete, changed, run
       extensions: [
         EditorView.cspNonce.of(nonce), lineNumbers(), history(), drawSelection(), bracketMatching(), closeBrackets(), EditorView.lineWrapping,
         StreamLanguage.define(sparql), syntaxHighlighting(style), theme,
-        autocompletion({ override: [complete], icons: false }),
+        autocompletion({ override: [complete], icons: false, maxRenderedOptions: 8 }),
         keymap.of([
           { key: "Mod-Enter", run: () => { run(); return true; } },
           { key: "Mod-Space", run: startCompletion },
           ...completionKeymap, ...historyKeymap, ...defaultKeymap,
         ]),
-        EditorView.contentAttributes.of({ "aria-label": label, "aria-describedby": "editor-hint" }),
+        EditorView.contentAttributes.of({ "aria-label": label, "aria-describedby": "editor-hint", tabindex: "0" }),
         EditorView.updateListener.of((update) => { if (update.docChanged) changed(update.state.doc.toString()); }),
       ],
     }),

@@ -12,6 +12,17 @@
   Idiomorph.defaults.ignoreActiveValue = true;
   Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, node) => !(name === "open" && node.nodeName === "DETAILS");
 
+  // An answer to less than what stands in the form by now would take back what was typed since: the next is on its way.
+  const asked = new WeakMap();
+  const stands = (form) => new URLSearchParams(new FormData(form)).toString();
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (event.target.id === "patient") asked.set(event.detail.xhr, stands(event.target));
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const before = asked.get(event.detail.xhr);
+    if (before !== undefined && before !== stands(byId("patient"))) event.detail.shouldSwap = false;
+  });
+
   const told = async (response) => {
     try {
       const problem = await response.json();
@@ -73,7 +84,7 @@
     const form = button.closest("[data-take]") ?? document.querySelector("[data-take]");
     if (button.dataset.copy) {
       const body = new URLSearchParams(new FormData(form));
-      body.set("form", button.dataset.copy);
+      body.set("as", button.dataset.copy);
       const response = await fetch(form.action, { method: "POST", body });
       if (response.ok) await copy(await response.text(), `Copied: ${button.textContent.replace(/^\s*Copy\s*/, "")}.`);
       else copied(`Not copied. ${await told(response)}`);
@@ -124,5 +135,6 @@
   });
 
   addEventListener("hashchange", takeUp);
-  takeUp();
+  // Once htmx has taken up the forms.
+  document.addEventListener("DOMContentLoaded", takeUp);
 })();
