@@ -136,6 +136,7 @@ class SourceReport:
         sha256: the digest of the file at hand; the guideline records that of the one that was read.
         places: every passage, review claim and section, in the order of the document that was read.
         coverage: every sentence of the sections that have to be covered, in the order of the text at hand.
+        markers: where each citation marker that is where it is said to be stands, and its number.
         checked: how many of each kind were looked at.
     """
 
@@ -143,6 +144,7 @@ class SourceReport:
     findings: tuple[Finding, ...]
     places: tuple[Place, ...]
     coverage: tuple[Sentence, ...]
+    markers: tuple[tuple[Span, str], ...]
     checked: Mapping[str, int]
 
     def to_dict(self) -> dict[str, JsonValue]:
@@ -319,6 +321,7 @@ class _Check:
         self.guideline, self.graph = guideline, guideline.graph()
         self.document = URIRef(guideline.document)
         self.findings: list[Finding] = []
+        self.found: set[tuple[Span, str]] = set()
         self.checked: Counter[str] = Counter()
         kinds = {"Passage": "passage", "ReviewClaim": "claim", "Section": "section"}
         placed = (self.placed(node, kind) for class_, kind in kinds.items() for node in self.all(class_))
@@ -346,6 +349,7 @@ class _Check:
             findings=tuple(sorted(set(self.findings))),
             places=tuple(places[placed.id] for placed in self.expected),
             coverage=coverage,
+            markers=tuple(sorted(self.found)),
             checked=self.checked,
         )
 
@@ -478,7 +482,9 @@ class _Check:
             self.checked["marker"] += 1
             span, marker = self.span(node), self.one(node, B12 + "marker")
             at = span.shifted(place.end - placed.span.end)
-            if text.of(at) == self.one(self.node(marker), B12 + "number"):
+            number = self.one(self.node(marker), B12 + "number")
+            if text.of(at) == number:
+                self.found.add((at, number))
                 yield at
             else:
                 message = f"this marker does not stand at {at.start}-{at.end}"

@@ -414,6 +414,8 @@ def test_the_document_is_shown_with_its_passages(executable: ExecutableGuideline
     lines = [Page(line).words for line in re.findall(r'<p id="line-\d+">.*?</p>', shown[0], re.DOTALL)]
     assert "\n".join("".join(words) for words in lines) == text.decode()
     assert "word by word" in page
+    cited = [citation.marker for passage in executable.content.passages.values() for citation in passage.citations]
+    assert sorted(re.findall(r'class="marker" href="#marker-(\w+)"', shown[0])) == sorted(cited)
     for passage in executable.content.passages.values():
         marked = re.search(rf'id="text-{passage.id}"></span>(.*?)</mark>', shown[0], re.DOTALL)
         assert marked is not None

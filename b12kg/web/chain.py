@@ -14,8 +14,8 @@ from b12kg.recommendation import Answer
 from b12kg.recommendation.words import Words
 
 COLUMNS = ("Facts", "Rules", "Passages", "Markers", "Works")
-_WIDTH, _GAP, _LINE, _LETTERS, _LINES, _HEAD = 132, 22, 16, 19, 5, 28
-_PADDING, _BETWEEN = 8, 12
+_WIDTH, _GAP, _LINE, _LETTERS, _LINES, _HEAD = 130, 18, 16, 18, 5, 28
+_PADDING, _BETWEEN = 7, 12
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 
 VIEWS = {
     "answer": "Recommendation",
-    "why": "Why, and why not",
-    "change": "What would change it",
+    "why": "Why and why not",
+    "change": "What if",
     "calendar": "Calendar",
-    "files": "Take it away",
+    "files": "Take away",
 }
 VIEW, START = "view", "start"
 _MOST_FIELDS = 5_000

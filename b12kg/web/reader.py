@@ -7,7 +7,7 @@ is what the operator gave; nothing of it is kept elsewhere.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,12 +24,16 @@ from b12kg.web.site import Site
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a line, with the passages that it belongs to; ``first`` are those that begin in it."""
+    """A part of a line, with the passages that it belongs to; ``first`` are those that begin in it.
+
+    ``marker`` is the number of the citation marker that it is; empty where it is none.
+    """
 
     text: str
     passages: tuple[str, ...]
     first: tuple[str, ...]
     uncovered: bool
+    marker: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +111,14 @@ def lines_of(text: str, report: SourceReport, guideline: Guideline) -> Iterator[
     """
     passages = [(Span(p.start, p.end), p.id) for p in report.places if p.id in guideline.passages and p.state != "lost"]
     uncovered = [Span(s.start, s.end) for s in report.coverage if s.uncovered]
-    cuts = sorted({place for span in (*(span for span, _ in passages), *uncovered) for place in span})
+    markers = dict(report.markers)
+    cuts = sorted({place for span in (*(span for span, _ in passages), *uncovered, *markers) for place in span})
     start = 0
     for number, line in enumerate(text.split("\n"), 1):
         end = start + len(line)
         within = [start, *(cut for cut in cuts if start < cut < end), end]
         pieces = tuple(
-            _piece(text, Span(first, last), passages, uncovered)
+            _piece(text, Span(first, last), passages, uncovered, markers)
             for first, last in itertools.pairwise(within)
             if first < last
         )
@@ -121,10 +126,17 @@ def lines_of(text: str, report: SourceReport, guideline: Guideline) -> Iterator[
         start = end + 1
 
 
-def _piece(text: str, span: Span, passages: Sequence[tuple[Span, str]], uncovered: Sequence[Span]) -> Piece:
+def _piece(
+    text: str,
+    span: Span,
+    passages: Sequence[tuple[Span, str]],
+    uncovered: Sequence[Span],
+    markers: Mapping[Span, str],
+) -> Piece:
     return Piece(
         text=text[span.start : span.end],
         passages=tuple(name for at, name in passages if at.start < span.end and span.start < at.end),
         first=tuple(name for at, name in passages if span.start <= at.start < span.end),
         uncovered=any(at.start < span.end and span.start < at.end for at in uncovered),
+        marker=markers.get(span, ""),
     )
