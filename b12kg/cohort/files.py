@@ -35,8 +35,8 @@ Backend = Literal["polars", "duckdb", "spark"]
 _NAMES = {"polars": "Polars", "duckdb": "DuckDB", "spark": "Spark"}
 # Rows of one part: what a kill costs at most, and what is held at once of a text file.
 ROWS = 2_000_000
-# Of a table in memory, whatever its size in a file: rows, and bytes of the column that names them.
-MOST_ROWS, MOST_TEXT = 1_000_000, 64 * 2**20
+# Of a table in memory, whatever its size in a file: rows, and bytes of their texts.
+MOST_ROWS, MOST_TEXT = 200_000, 16 * 2**20
 _FORMAT = 1
 _PART = ".part"  # of a file that is not whole yet
 _PATTERN = "*?[]{}\\"  # what Spark takes for a pattern in a path
@@ -463,10 +463,11 @@ def in_memory(
             if rows > MOST_ROWS:
                 raise UsageError(f"the table has {rows:,} rows; here it may have {MOST_ROWS:,}")
             columns = polars.kinds(lazy)
-            if key is not None and key in columns and lazy.collect_schema()[key] == pl.String:
-                length = int(lazy.select(pl.col(key).str.len_bytes().cast(pl.Int64).sum()).collect().item())
-                if length > MOST_TEXT:
-                    raise UsageError(f"the column {key!r} has {length:,} bytes; here it may have {MOST_TEXT:,}")
+            texts = [name for name, type_ in lazy.collect_schema().items() if type_ == pl.String]
+            lengths = (pl.col(name).str.len_bytes().cast(pl.Int64).sum() for name in texts)
+            length = sum(lazy.select(lengths).collect().row(0)) if texts else 0
+            if length > MOST_TEXT:
+                raise UsageError(f"its texts have {length:,} bytes; here they may have {MOST_TEXT:,}")
             kinds = columns if format == "parquet" else _texts(lazy)
             if key is None and ROW not in kinds:
                 lazy = lazy.with_row_index(ROW).with_columns(pl.col(ROW).cast(pl.Int64))
