@@ -3,6 +3,8 @@
 # make bench  measures, and writes benchmarks/RESULTS.md; with Node, beside a CQL engine too
 # make bench-cohort  measures millions of rows, and writes benchmarks/COHORT.md; with Java 17 or 21, for Spark
 # make bench-serve  measures the service under load, and writes benchmarks/SERVE.md; with wrk
+# make bench-pages  measures the pages in Chromium, and writes benchmarks/PAGES.md
+# make screenshots  makes the pictures of the README, with Chromium
 # make mutants  changes the guideline in each way that it can be wrong by one step, and counts what is noticed
 # Needs Python 3.11 or later, git and make; everything else is installed into .venv.
 
@@ -11,7 +13,7 @@ BIN := .venv/bin
 # Of the FHIR export that is measured: a million take 12 GB of disk.
 PATIENTS ?= 1000000
 
-.PHONY: demo test bench bench-cohort bench-serve mutants wheel clean
+.PHONY: demo test bench bench-cohort bench-serve bench-pages screenshots mutants wheel clean
 
 demo: .venv/demo.stamp
 	@$(BIN)/b12kg recommend ontology/examples/pernicious-anemia-ileal-resection.json
@@ -33,6 +35,12 @@ bench-cohort: .venv/cohort.stamp
 
 bench-serve: .venv/test.stamp
 	$(BIN)/python benchmarks/serve.py
+
+bench-pages: .venv/test.stamp
+	$(BIN)/python benchmarks/pages.py
+
+screenshots: .venv/test.stamp
+	$(BIN)/python -m tests.screenshots
 
 mutants: .venv/test.stamp
 	$(BIN)/python -m tests.mutants
@@ -63,4 +71,4 @@ wheel: .venv/test.stamp
 	@touch $@
 
 clean:
-	rm -rf .venv dist build benchmarks/cql/node_modules tests/fhir_node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv dist build benchmarks/cql/node_modules tests/fhir_node/node_modules tests/web_node/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis

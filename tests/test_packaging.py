@@ -68,6 +68,9 @@ def test_the_wheel_holds_what_the_checkout_holds(wheel: Path) -> None:
         name.removeprefix("b12kg/_data/") for name in inside if name.startswith("b12kg/_data/")
     } == data | worked_out
     code = {p.relative_to(ROOT).as_posix() for p in (ROOT / "b12kg").rglob("*.py")} | {"b12kg/py.typed"}
+    pages = {p.relative_to(ROOT).as_posix() for p in (ROOT / "b12kg" / "web").rglob("*.*") if p.suffix != ".pyc"}
+    assert {Path(name).suffix for name in pages} >= {".html", ".css", ".js", ".json", ".txt"}
+    code |= pages
     assert {name for name in inside if not name.startswith(("b12kg/_data/", "b12kg-"))} == code
 
 

@@ -664,3 +664,92 @@ def test_a_record_is_refused_by_every_page_as_by_the_api(app: ASGIApp, executabl
     assert post(app, "/take", {"record": json.dumps(record), "as": "text"}).status == 422
     assert upload(app, "/read", record=json.dumps(record)).status == 422
     assert post(app, "/", {AS_OF: "2026-01-15", ID: "p", "PerniciousAnemia": "yes", "Nothing": "x"}).status == 422
+
+
+# ---- the promises of docs/threat-model.md ------------------------------------------------------------
+
+CANARY = "canary4711"
+
+
+def every_request(app: ASGIApp, word: str) -> Iterator[Answered]:
+    """A word in every place of every form that can hold one, most of them wrong there."""
+    record = {"id": word, "asOf": "2026-01-15", "present": [{"of": "PerniciousAnemia", "source": word}]}
+    for view in VIEWS:
+        yield post(app, "/", {AS_OF: "2026-01-15", ID: word, "view": view, "PerniciousAnemia": "yes"})
+    names = (
+        "PerniciousAnemia",
+        "PerniciousAnemia.on",
+        "Hematocrit",
+        "Hematocrit.unit",
+        "FolicAcid",
+        "Child",
+        "view",
+        "start",
+    )
+    for name in (*names, WHERE, AS_OF, ALSO, DROP, word):
+        yield post(app, "/", {AS_OF: "2026-01-15", "Hematocrit.comparator": "<", name: word})
+    for text in (json.dumps(record), word, f'{{"{word}": 1}}', f"<urn:{word}>"):
+        yield upload(app, "/read", record=text)
+        yield upload(app, "/read", (f"{word}.json", text.encode()))
+        yield post(app, "/take", {"record": text, "as": "json"})
+    yield upload(app, "/read", example=word)
+    yield upload(app, "/read", asOf=word)
+    yield upload(app, "/read", None, **{word: word})
+    yield upload(app, "/read", ("x.json", b" " * 3_000_000 + json.dumps(record).encode()))
+    yield post(app, "/take", {"record": json.dumps(record), "as": word})
+    yield post(app, "/query", {"query": word})
+    yield post(app, "/query", {"query": f"ASK {{ 'x' '{word}' }}", "record": json.dumps(record)})
+    yield post(app, "/query", {"query": "ASK {}", "record": word, "asOf": word})
+    yield post(app, "/query/file", {"query": word, "as": "csv"})
+    for table in (f"{word}\n{word}\n", f"p,PerniciousAnemia\n{word},{word}\n", f"p,PerniciousAnemia\n{word},true\n"):
+        yield upload(app, "/cohort", (f"{word}.csv", table.encode()), "table", key="p")
+    yield get(app, f"/guideline/decisions/MaintenanceTreatment?PerniciousAnemia={word}")
+    yield get(app, f"/guideline/rules/{word}")
+
+
+def test_no_page_connects_writes_or_starts_anything(app: ASGIApp) -> None:
+    from tests.test_service_promises import watched
+
+    pytest.importorskip("polars")
+    before = [found.status for found in every_request(app, CANARY)]  # what is loaded once is loaded
+    with watched() as seen:
+        again = [found.status for found in every_request(app, CANARY)]
+    assert seen == []
+    assert before == again
+    assert {*before} == {200, 400, 404, 422}
+
+
+def test_no_log_and_no_address_holds_a_word_of_a_patient(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    for found in every_request(app, CANARY):
+        assert found.status < 500
+        assert CANARY not in str(found.headers)
+        assert found.headers["cache-control"] == "no-store"
+        if found.media == "text/html":
+            page = Page(found.text)
+            links = [
+                *page.all("href"),
+                *page.all("src"),
+                *page.all("action"),
+                *page.all("hx-post"),
+                *page.all("formaction"),
+            ]
+            assert not [link for link in links if CANARY in link]
+    assert CANARY not in caplog.text
+
+
+def test_what_is_typed_is_text_in_a_page(app: ASGIApp) -> None:
+    odd = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'{{7*7}}"
+    for found in every_request(app, odd):
+        if found.media == "text/html":
+            assert "<script>alert" not in found.text
+            assert "<img" not in found.text
+            assert "49" not in re.findall(r"value=\"([^\"]*)\"", found.text)
+
+
+def test_with_tokens_a_page_needs_one_too(executable: ExecutableGuideline) -> None:
+    from b12kg.service.tokens import Tokens
+
+    app = with_pages(executable, fixed(tokens=Tokens("t" * 40)))
+    assert get(app, "/").status == 401
+    assert ask(app, "GET", "/", accept=BROWSER, authorization="Bearer " + "t" * 40).status == 200

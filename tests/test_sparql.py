@@ -25,7 +25,7 @@ pytest.importorskip("starlette")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rdflib import Graph, URIRef
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message
 
 import b12kg
 from b12kg.errors import UsageError
@@ -619,6 +619,36 @@ def test_workers_that_are_killed_are_replaced(app: ASGIApp, workers: sparql.Work
     refused(found, 503, "its process was ended")
     assert get(app, "SELECT (COUNT(*) AS ?n) { ?s ?p ?o }").status == 200
     assert first != {*workers.pids()}
+
+
+@pytest.mark.parametrize("after", [0.0, 0.5])
+def test_a_query_ends_with_who_asked_it(app: ASGIApp, workers: sparql.Workers, after: float) -> None:
+    """Its process is another afterwards, and it did not take its time."""
+    before, body = {*workers.pids()}, BOMBS["product"].encode()
+    sent: list[Message] = []
+
+    async def asked() -> None:
+        left = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def receive() -> Message:
+            if left:
+                return left.pop()
+            await anyio.sleep(after)
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        headers = [(b"host", b"localhost"), (b"content-type", b"application/sparql-query")]
+        scope = {"type": "http", "method": "POST", "path": "/sparql", "query_string": b"", "headers": headers}
+        await app({**scope, "scheme": "http", "server": ("localhost", 80), "root_path": ""}, receive, send)
+
+    begun = time.monotonic()
+    anyio.run(asked)
+    assert time.monotonic() - begun < TIMEOUT - 1
+    assert before != {*workers.pids()}
+    assert [message["status"] for message in sent if message["type"] == "http.response.start"] == [503]
+    assert get(app, "SELECT (COUNT(*) AS ?n) { ?s ?p ?o }").status == 200
 
 
 def test_rows_and_triples_are_cut_and_it_is_said(app: ASGIApp) -> None:
