@@ -113,7 +113,7 @@ def main() -> int:
         f"By `make bench-pages`: Chromium {version}, Python {platform.python_version()},",
         f"{os.cpu_count()} cores ({processor}).",
         f"From a change in the page to the first frame with the new answer, in milliseconds, of {TIMES} each;",
-        "at most 200 are aimed at. 40 of them are waited for further changes, so that a word that is typed is one request.",
+        "at most 200 are aimed at. 40 of them are waited for further changes, so that what is typed is one request.",
         "",
         "| what is changed | least | median | most |",
         "|---|---|---|---|",

@@ -325,6 +325,23 @@ def test_what_is_wrong_is_said_at_its_field(
         assert words.lower() in page.text.lower()
 
 
+def test_a_view_that_there_is_none_of_is_refused(app: ASGIApp) -> None:
+    for view in ("nothing", "../base", "answer.html", ""):
+        found = post(app, "/", {AS_OF: "2026-01-15", "view": view})
+        assert found.status == 422, view
+        assert "no such view" in Page(found.text).text
+    assert post(app, "/", {AS_OF: "2026-01-15", "view": "calendar", "start": "soon"}).status == 422
+    assert post(app, "/", {AS_OF: "2026-01-15", "view": "calendar", "start": "9999-12-31"}).status == 422
+
+
+def test_what_is_larger_than_a_record_is_refused(app: ASGIApp) -> None:
+    large = json.dumps({"id": "p", "asOf": "2026-01-15", "present": [{"of": "x", "source": "y" * 300_000}]})
+    assert post(app, "/", {AS_OF: "2026-01-15", ID: "x" * 300_000}).status == 413
+    assert upload(app, "/read", record=large).status == 413
+    assert upload(app, "/read", ("x.ttl", b'# "resourceType"' + b"x" * 300_000)).status == 413
+    assert post(app, "/take", {"record": large, "as": "json"}).status == 413
+
+
 def test_an_entry_that_no_field_holds_is_shown_kept_and_can_be_removed(app: ASGIApp) -> None:
     values = [{"of": "Hematocrit", "value": v, "unit": "%", "on": f"2025-0{v - 30}-01"} for v in (31, 33)]
     record = {"id": "p", "asOf": "2026-01-15", "measurements": values}
@@ -655,6 +672,8 @@ def test_that_nothing_leaves_the_machine_is_said_on_loopback_only(
     page = Page(ask(app, "GET", "/", accept=BROWSER, **headers).text)
     assert ("nothing of what is typed here leaves it" in page.text) == local
     assert f"asked as {headers['host']}" in page.text
+    about = Page(ask(app, "GET", "/about", accept=BROWSER, **headers).text)
+    assert ("asked on this machine itself" in about.text) == local
 
 
 def test_a_record_is_refused_by_every_page_as_by_the_api(app: ASGIApp, executable: ExecutableGuideline) -> None:
@@ -745,6 +764,12 @@ def test_what_is_typed_is_text_in_a_page(app: ASGIApp) -> None:
             assert "<script>alert" not in found.text
             assert "<img" not in found.text
             assert "49" not in re.findall(r"value=\"([^\"]*)\"", found.text)
+
+
+def test_a_page_with_a_record_is_kept_nowhere(app: ASGIApp) -> None:
+    assert get(app, "/").headers["cache-control"] == "no-cache"
+    assert post(app, "/", {AS_OF: "2026-01-15", "PerniciousAnemia": "yes"}).headers["cache-control"] == "no-store"
+    assert upload(app, "/read", record=CONFLICT.decode()).headers["cache-control"] == "no-store"
 
 
 def test_with_tokens_a_page_needs_one_too(executable: ExecutableGuideline) -> None:

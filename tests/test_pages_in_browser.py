@@ -379,6 +379,20 @@ def test_a_link_holds_the_record_where_nobody_is_sent_it(browser: Browser, addre
     context.close()
 
 
+def test_the_view_stays_and_what_was_typed_is_there_again(page: Page) -> None:
+    example("conflict.json", "why")(page)
+    page.locator("#f-NeurologicalInvolvement-no").check()
+    page.locator("#told", has_text="1 of them").wait_for()
+    assert page.locator('.views button[value="why"]').get_attribute("aria-current") == "true"
+    page.locator("#why-MaintenanceTreatment").get_by_role("link").first.click()
+    page.wait_for_url("**/guideline/**")
+    page.go_back()
+    page.locator("#told", has_text="1 of them").wait_for()
+    assert page.locator('.views button[value="why"]').get_attribute("aria-current") == "true"
+    assert page.locator("#f-NeurologicalInvolvement-no").is_checked()
+    assert page.locator('input[name="record.id"]').input_value() == "urn:example:conflict"
+
+
 def test_a_file_can_be_dropped(page: Page) -> None:
     page.goto("/")
     data = (EXAMPLES / "conflict.json").read_text(encoding="utf-8")

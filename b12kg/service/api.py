@@ -190,16 +190,16 @@ class Api:
         body, stated = await request.body(), asked.one("asOf", "")
         as_of = date.fromisoformat(stated) if stated else None
         fhir = media == FHIR or (media == JSON and b'"resourceType"' in body)
-        if len(body) > _LARGEST and not fhir:
-            return _too_large()
+        if larger_than_a_record(body, may_be_fhir=fhir):
+            return too_large()
         quick = len(body) <= _SMALL and media == JSON == asked.media and not fhir
         made = work(body, "json", as_of) if quick else await self.apart(lambda: work(body, INPUTS[media], as_of))
         return Response(made, headers={"Cache-Control": "no-store", "Vary": "Accept"}, media_type=asked.media)
 
     async def answered(self, record: bytes, as_of: date | None) -> Recommendation | Response:
         """The answer to a record in JSON, which may be FHIR, or why it is refused."""
-        if len(record) > _LARGEST and b'"resourceType"' not in record:
-            return _too_large()
+        if larger_than_a_record(record, may_be_fhir=True):
+            return too_large()
         return await self.apart(lambda: self.guideline.recommend(record, format="json", as_of=as_of))
 
     # -- the guideline
@@ -286,7 +286,18 @@ class Api:
         return Asked(media, found)
 
 
-def _too_large() -> Response:
+def larger_than_a_record(data: bytes, *, may_be_fhir: bool) -> bool:
+    """Whether a text is larger than a record may be that is no FHIR.
+
+    >>> bundle = b'{"resourceType": "Bundle"}' + b" " * 262_145
+    >>> larger_than_a_record(bundle, may_be_fhir=True), larger_than_a_record(bundle, may_be_fhir=False)
+    (False, True)
+    """
+    return len(data) > _LARGEST and not (may_be_fhir and b'"resourceType"' in data)
+
+
+def too_large() -> Response:
+    """The refusal of a record that is larger than one may be."""
     return problem(413, "The record is too large", f"at most {_LARGEST} bytes, but for FHIR")
 
 

@@ -20,8 +20,8 @@ from b12kg.errors import UsageError
 from b12kg.recommend import ExecutableGuideline
 from b12kg.service.api import Api
 from b12kg.service.problem import problem
+from b12kg.web.sent import upload
 from b12kg.web.site import Site
-from b12kg.web.upload import upload
 
 if TYPE_CHECKING:
     import polars as pl

@@ -13,7 +13,6 @@ from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,12 +28,12 @@ from b12kg.recommendation.words import Words, sides
 from b12kg.records import SUFFIXES, read
 from b12kg.resources import EXAMPLES
 from b12kg.schedule import Plan, plan, runs
-from b12kg.service.api import FHIR, JSON, TURTLE, Api, as_json, is_date
+from b12kg.service.api import FHIR, JSON, TURTLE, Api, as_json, is_date, larger_than_a_record, too_large
 from b12kg.service.problem import problem, shown
 from b12kg.web.chain import picture
 from b12kg.web.form import AS_OF, Form, fields_of, filled, fits, stated
+from b12kg.web.sent import fields, upload
 from b12kg.web.site import Site
-from b12kg.web.upload import upload
 
 if TYPE_CHECKING:
     from b12kg.nanopub import Key
@@ -99,10 +98,11 @@ class Patient:
         if request.method != "POST":
             form = Form({AS_OF: self.site.settings.today().isoformat()})
             return await self._shown(request, form, [], {})
-        try:
-            pairs = parse_qsl((await request.body()).decode(), errors="strict", max_num_fields=_MOST_FIELDS)
-        except (UnicodeDecodeError, ValueError):
-            return problem(400, "The form cannot be read", f"UTF-8, and at most {_MOST_FIELDS} fields")
+        pairs = await fields(request, _MOST_FIELDS)
+        if isinstance(pairs, Response):
+            return pairs
+        if larger_than_a_record(await request.body(), may_be_fhir=False):
+            return too_large()
         own = {name: text for name, text in pairs if name in (VIEW, START)}
         form, problems = fields_of((pair for pair in pairs if pair[0] not in own), self.content)
         return await self._shown(request, form, problems, own)
@@ -112,40 +112,47 @@ class Patient:
         given = await upload(request, ("record", "example", "asOf"), "file")
         if isinstance(given, Response):
             return given
-        fields, as_of = given.fields, given.fields.get("asOf", "")
-        data, format_ = fields.get("record", "").strip().encode(), ""
+        as_of = given.fields.get("asOf", "")
+        data, format_ = given.fields.get("record", "").strip().encode(), ""
         if given.data:
             data, format_ = given.data, SUFFIXES.get(Path(given.name).suffix.lower(), "")
-        elif "example" in fields:
-            data, format_ = self.examples.get(fields["example"], b""), "json"
+        elif "example" in given.fields:
+            data, format_ = self.examples.get(given.fields["example"], b""), "json"
+        format_ = format_ or _format(data)
+        if larger_than_a_record(data, may_be_fhir=format_ in ("json", "fhir")):
+            return too_large()
         if as_of and not is_date(as_of):
-            return self._unread(request, [Problem("asOf", "not a date", accepted="YYYY-MM-DD")])
+            return await self._unread(request, [Problem("asOf", "not a date", accepted="YYYY-MM-DD")])
         day = date.fromisoformat(as_of) if as_of else self.site.settings.today()
         if not data:
-            return self._unread(request, [Problem("record", "nothing was given", accepted="a file, or pasted text")])
+            return await self._unread(
+                request, [Problem("record", "nothing was given", accepted="a file, or pasted text")]
+            )
         try:
-            found = await self.api.apart(lambda: read(data, self.content, format=format_ or _format(data), as_of=day))
+            found = await self.api.apart(lambda: read(data, self.content, format=format_, as_of=day))
         except InvalidRecord as error:
-            return self._unread(request, error.problems)
+            return await self._unread(request, error.problems)
         if errors := [problem for problem in found.problems if problem.severity == "error"]:
-            return self._unread(request, errors)
+            return await self._unread(request, errors)
         if not fits(found.record.id):
             odd = Problem("id", "no field can hold it as it is", accepted="a line of text without blanks at its ends")
-            return self._unread(request, [odd])
+            return await self._unread(request, [odd])
         form = filled(found.record, self.content)
         return await self._shown(request, form, [], {}, imported=found.imported, was_read=True)
 
     async def take(self, request: Request) -> Response:
         """The answer to a record in one of its forms, as a file."""
-        try:
-            pairs = dict(parse_qsl((await request.body()).decode(), errors="strict", max_num_fields=10))
-        except (UnicodeDecodeError, ValueError):
-            return problem(400, "The form cannot be read", "UTF-8, and at most 10 fields")
+        sent = await fields(request, most=10)
+        if isinstance(sent, Response):
+            return sent
+        pairs = dict(sent)
         wanted, start = FILES.get(pairs.get("as", "")), pairs.get(START, "")
         if wanted is None or (start and not is_date(start)):
             return problem(400, "The form cannot be read", f"as: one of {', '.join(FILES)}; start: a date")
         write = self._writers(date.fromisoformat(start) if start else None)[pairs["as"]]
         record = pairs.get("record", "").encode()
+        if larger_than_a_record(record, may_be_fhir=False):
+            return too_large()
         made = await self.api.apart(lambda: write(self.guideline.recommend(record)))
         headers = {"Cache-Control": "no-store", "Content-Disposition": f'attachment; filename="{wanted.file}"'}
         return Response(made, headers=headers, media_type=wanted.media)
@@ -177,10 +184,10 @@ class Patient:
 
     # -- the page
 
-    def _unread(self, request: Request, problems: list[Problem] | tuple[Problem, ...]) -> Response:
+    async def _unread(self, request: Request, problems: list[Problem] | tuple[Problem, ...]) -> Response:
         """That nothing was read, and why; in a page that runs the script, the rest of it stays as it is."""
         form = Form({AS_OF: self.site.settings.today().isoformat()})
-        page = self._written(request, form, [], {}, unread=shown(problems), status=422)
+        page = await self._shown(request, form, [], {}, unread=shown(problems), status=422)
         page.headers["HX-Retarget"] = page.headers["HX-Reselect"] = "#reading"
         return page
 
@@ -212,6 +219,7 @@ class Patient:
         start, view = own.get(START, ""), own.get(VIEW, "answer")
         if view not in VIEWS:
             wrong.append(_told(Problem(VIEW, "there is no such view", accepted=", ".join(VIEWS))))
+            answer, view = None, "answer"
         if answer is not None and view == "calendar":
             planned, more = self._planned(answer, start)
             wrong += map(_told, more)
@@ -282,15 +290,13 @@ class Patient:
 
 
 def months(planned: Plan) -> list[dict[str, int | str]]:
-    """The months that begin within a plan: the days until then, and the words for each; of several years, quarters."""
+    """The months that begin within a plan: the days until then, and the words for each."""
     found: list[dict[str, int | str]] = []
-    step = 1 if (planned.until - planned.start).days < 800 else 6
     year, month = planned.start.year, planned.start.month
     while (first := date(year, month, 1)) <= planned.until:
-        if first >= planned.start and (month - 1) % step == 0:
-            found.append(
-                {"day": (first - planned.start).days, "words": f"{first:%b %Y}" if month == 1 else f"{first:%b}"}
-            )
+        if first >= planned.start:
+            words = f"{first:%b %Y}" if month == 1 else f"{first:%b}"
+            found.append({"day": (first - planned.start).days, "words": words})
         year, month = (year + 1, 1) if month == 12 else (year, month + 1)
     return found
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import date
 from functools import cached_property
 from typing import Any
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,6 +22,7 @@ from b12kg.queries import Query, shipped
 from b12kg.service.api import TURTLE, Api, etag, has, is_date
 from b12kg.service.problem import MEDIA_TYPE, problem
 from b12kg.service.sparql import Asked, Endpoint, findings_of
+from b12kg.web.sent import fields
 from b12kg.web.site import Site
 
 RESULTS = "application/sparql-results+json"
@@ -170,10 +170,9 @@ def _open_parameters(query: Query) -> str:
 
 async def _fields(request: Request) -> dict[str, str] | Response:
     """The fields of a request, each once."""
-    try:
-        pairs = parse_qsl((await request.body()).decode(), errors="strict", max_num_fields=20, keep_blank_values=True)
-    except (UnicodeDecodeError, ValueError):
-        return problem(400, "The form cannot be read", "UTF-8, and at most 20 fields")
+    pairs = await fields(request, most=20)
+    if isinstance(pairs, Response):
+        return pairs
     found = dict(pairs)
     if len(found) < len(pairs) or not found.keys() <= {*_FIELDS}:
         return problem(400, "The form cannot be read", f"each field once, of {', '.join(_FIELDS)}")

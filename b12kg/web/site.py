@@ -77,6 +77,8 @@ class Site:
             values: what the template names, beside what every one has.
         """
         page = self.written(request.headers, request.url.path, template, status, nonce=nonce, **values)
+        if request.method != "POST":  # nothing of a patient is in it, and who comes back to it finds it as it was
+            page.headers["Cache-Control"] = "no-cache"
         if nonce:
             policy = _POLICY.replace("style-src 'self'", f"style-src 'self' 'nonce-{nonce}'; {_OF_EDITOR}")
             page.headers["Content-Security-Policy"] = policy

@@ -145,7 +145,7 @@ def tracked_text() -> dict[Path, str]:
     found = {}
     for name in filter(None, listed.split("\0")):
         path = ROOT / name
-        if path.is_file():
+        if path.is_file() and path.suffix != ".png":
             found[path] = path.read_text(encoding="utf-8")
     return found
 

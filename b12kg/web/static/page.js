@@ -6,7 +6,9 @@
   const say = (words) => { byId("said").textContent = words; };
 
   // Only the browser knows where it asks: a tunnel or a proxy can make another machine look like this one.
-  if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) byId("local")?.remove();
+  if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) {
+    document.querySelectorAll(".local").forEach((claim) => claim.remove());
+  }
 
   // What is typed or opened while an answer is under way stays as it is.
   Idiomorph.defaults.ignoreActiveValue = true;
@@ -22,6 +24,22 @@
     const before = asked.get(event.detail.xhr);
     if (before !== undefined && before !== stands(byId("patient"))) event.detail.shouldSwap = false;
   });
+
+  // A button that took an entry away did so once, whatever is typed after it.
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (event.detail.triggeringEvent?.type !== "submit") delete event.detail.parameters["record.drop"];
+  });
+  // What was typed is there again for who comes back to the page: it is kept with the history of this tab, in no address.
+  document.addEventListener("htmx:afterSettle", () => {
+    const form = byId("patient");
+    if (form) history.replaceState({ typed: stands(form) }, "");
+  });
+  const comeBack = () => {
+    if (!byId("patient") || !history.state?.typed || location.hash.startsWith("#record=")) return;
+    const values = {};
+    for (const [name, value] of new URLSearchParams(history.state.typed)) (values[name] ??= []).push(value);
+    htmx.ajax("POST", "/", { source: "#patient", values, target: "#workspace", select: "#workspace", swap: "morph" });
+  };
 
   const told = async (response) => {
     try {
@@ -136,5 +154,5 @@
 
   addEventListener("hashchange", takeUp);
   // Once htmx has taken up the forms.
-  document.addEventListener("DOMContentLoaded", takeUp);
+  document.addEventListener("DOMContentLoaded", () => { comeBack(); takeUp(); });
 })();

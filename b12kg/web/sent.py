@@ -1,12 +1,13 @@
-"""What a form uploads: its fields and one file, in memory.
+"""What a form sends: its fields, and a file with them if it uploads one.
 
-Owns the reading of ``multipart/form-data``. The size of a body was bounded before; no file is made of it.
+Owns the reading of both forms of a form. The size of a body was bounded before, and no file is made of it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
@@ -16,6 +17,19 @@ from starlette.responses import Response
 from b12kg.service.problem import problem
 
 _BOUNDLESS = 2**60  # what bounds it is the size of the body
+
+
+async def fields(request: Request, most: int) -> list[tuple[str, str]] | Response:
+    """The fields of a form in their order, or why it is refused.
+
+    Args:
+        most: how many there may be.
+    """
+    try:
+        text = (await request.body()).decode()
+        return parse_qsl(text, errors="strict", max_num_fields=most, keep_blank_values=True)
+    except (UnicodeDecodeError, ValueError):
+        return problem(400, "The form cannot be read", f"UTF-8, and at most {most} fields")
 
 
 @dataclass(frozen=True, slots=True)
