@@ -714,7 +714,8 @@ def every_request(app: ASGIApp, word: str) -> Iterator[Answered]:
     yield upload(app, "/read", example=word)
     yield upload(app, "/read", asOf=word)
     yield upload(app, "/read", None, **{word: word})
-    yield upload(app, "/read", ("x.json", b" " * 3_000_000 + json.dumps(record).encode()))
+    patient = {"resourceType": "Patient", "id": "p", "text": {"status": "generated", "div": word * 300_000}}
+    yield upload(app, "/read", ("x.json", json.dumps(patient).encode()))
     yield post(app, "/take", {"record": json.dumps(record), "as": word})
     yield post(app, "/query", {"query": word})
     yield post(app, "/query", {"query": f"ASK {{ 'x' '{word}' }}", "record": json.dumps(record)})
@@ -736,6 +737,11 @@ def test_no_page_connects_writes_or_starts_anything(app: ASGIApp) -> None:
     assert seen == []
     assert before == again
     assert {*before} == {200, 400, 404, 422}
+    rows = b"p,PerniciousAnemia\n" + b"".join(b"%030d,true\n" % n for n in range(90_000))
+    assert 3_000_000 < len(rows) < 4_000_000
+    with watched() as seen:
+        assert upload(app, "/cohort", ("x.csv", rows), "table", key="p").status == 200
+    assert seen == []
 
 
 def test_no_log_and_no_address_holds_a_word_of_a_patient(app: ASGIApp, caplog: pytest.LogCaptureFixture) -> None:
