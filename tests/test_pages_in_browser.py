@@ -352,6 +352,16 @@ def test_a_service_that_is_gone_is_said(browser: Browser, config: Path) -> None:
     context.close()
 
 
+def test_the_calendar_follows_its_first_day(page: Page) -> None:
+    example("conflict.json", "calendar")(page)
+    page.get_by_label("First day of treatment").fill("2026-03-01")
+    page.get_by_text("Day 1, the first day of treatment, is 2026-03-01").wait_for()
+    page.locator("#f-NeurologicalInvolvement-no").check()
+    page.locator("#told", has_text="1 of them").wait_for()
+    assert page.get_by_label("First day of treatment").input_value() == "2026-03-01"
+    assert page.locator(".line .event").count() > 3
+
+
 def test_a_link_holds_the_record_where_nobody_is_sent_it(browser: Browser, address: str) -> None:
     context = browser.new_context(base_url=address, permissions=["clipboard-read", "clipboard-write"])
     page = context.new_page()

@@ -17,10 +17,13 @@ from typing import Any
 from b12kg.errors import Problem
 from b12kg.guideline import JURISDICTION, Guideline
 from b12kg.record import JsonValue, Record
+from b12kg.shacl import Shapes
+from b12kg.web.site import plain
 
 YES, NO = "yes", "no"
 # Fields that are about the record and no fact; a name of a guideline has no dot in it.
 ID, AS_OF, WHERE = "record.id", "record.asOf", "record.jurisdiction"
+_BOUNDS = ("minInclusive", "maxInclusive")
 UNNAMED = "unnamed"  # what a record is called that is given no name
 # Entries that no field holds, as JSON; which of them to leave out; and facts that were asked for, in that order.
 ALSO, DROP, ASKED = "record.also", "record.drop", "record.asked"
@@ -194,6 +197,28 @@ def filled(record: Record, guideline: Guideline) -> Form:
             form.values[name] = value
             form.values |= {f"{name}.{part}": entry[part] for part in _PARTS if part in entry}
     return form
+
+
+def usual_ranges(guideline: Guideline, shapes: Shapes) -> dict[str, str]:
+    """Within which values a quantity is found, in words, as the shapes of records say; outside, a record is odd.
+
+    >>> from b12kg.recommend import load
+    >>> guideline = load()
+    >>> usual_ranges(guideline.content, guideline.compiled.shapes)["Hematocrit"]
+    '5 to 75 %'
+    """
+    found = {}
+    for name, quantity in guideline.quantities.items():
+        for shape in shapes.get(quantity.iri, ()):
+            bounds = {c.component: Decimal(str(c.value)) for c in shape.constraints if c.component in _BOUNDS}
+            if shape.severity == "warning" and bounds:
+                low, high = (bounds.get(component) for component in _BOUNDS)
+                ends = [f"from {plain(low)}"] if high is None and low is not None else []
+                ends += [f"up to {plain(high)}"] if low is None and high is not None else []
+                if low is not None and high is not None:
+                    ends = [f"{plain(low)} to {plain(high)}"]
+                found[name] = f"{ends[0]} {quantity.unit}"
+    return found
 
 
 def fits(text: str) -> bool:

@@ -31,7 +31,7 @@ from b12kg.schedule import Plan, plan, runs
 from b12kg.service.api import FHIR, JSON, TURTLE, Api, as_json, is_date, larger_than_a_record, too_large
 from b12kg.service.problem import problem, shown
 from b12kg.web.chain import picture
-from b12kg.web.form import AS_OF, Form, fields_of, filled, fits, stated
+from b12kg.web.form import AS_OF, Form, fields_of, filled, fits, stated, usual_ranges
 from b12kg.web.sent import fields, upload
 from b12kg.web.site import Site
 
@@ -237,6 +237,7 @@ class Patient:
             "files": {name: file for name, file in FILES.items() if name != "evidence" or self.key is not None},
             "record": "" if answer is None else json.dumps(answer.record.to_dict(), ensure_ascii=False),
             "first_query": next(q.id for q in shipped("competency").values() if "needs --record" in q.text),
+            "usual": self.usual,
             "words": Words(self.content),
             "sides": sides,
             "picture": picture,
@@ -271,6 +272,11 @@ class Patient:
             "stated": [name for name in rest if form.states(name)],
             "other": [name for name in rest if not form.states(name)],
         }
+
+    @cached_property
+    def usual(self) -> dict[str, str]:
+        """Within which values each quantity is found, in words."""
+        return usual_ranges(self.content, self.guideline.compiled.shapes)
 
     @cached_property
     def examples(self) -> dict[str, bytes]:

@@ -69,12 +69,7 @@ class QueryPage:
         answer = await self._answered(request, given, f"{RESULTS}, {TURTLE}")
         if answer.media_type == MEDIA_TYPE:
             return self._shown(request, given, answer.status_code, told=json.loads(bytes(answer.body)))
-        cut = answer.headers["Result-Truncated"] == "true"
-        if answer.media_type == RESULTS:
-            found = json.loads(bytes(answer.body))
-            return self._shown(request, given, result=found, rows=int(answer.headers["Result-Rows"]), cut=cut)
-        text = bytes(answer.body).decode()
-        return self._shown(request, given, graph=text, rows=int(answer.headers["Result-Rows"]), cut=cut)
+        return await self.api.apart(lambda: self._with_answer(request, given, answer))
 
     async def file(self, request: Request) -> Response:
         """The answer to a query as a file."""
@@ -109,6 +104,14 @@ class QueryPage:
         query = given["query"].replace("\r\n", "\n")
         asked = Asked(query, None, None, record.encode() if record else None, day)
         return await self.sparql.answered(request, asked, accept)
+
+    def _with_answer(self, request: Request, given: Mapping[str, str], answer: Response) -> Response:
+        """The page with rows, or with triples."""
+        counted = {"rows": int(answer.headers["Result-Rows"]), "cut": answer.headers["Result-Truncated"] == "true"}
+        body = bytes(answer.body)
+        if answer.media_type == RESULTS:
+            return self._shown(request, given, result=json.loads(body), **counted)
+        return self._shown(request, given, graph=body.decode(), **counted)
 
     def _shown(self, request: Request, given: Mapping[str, str], status: int = 200, **found: Any) -> Response:
         values: dict[str, Any] = {"told": None, "result": None, "graph": None, "rows": 0, "cut": False, **found}

@@ -171,7 +171,8 @@ class Readable:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; an error of it as a page, where that is wanted."""
         headers = Headers(scope=scope) if scope["type"] == "http" else None
-        if headers is None or chosen(headers.get("accept", ""), (MEDIA_TYPE, HTML)) != HTML:
+        accept = "" if headers is None else headers.get("accept", "")
+        if HTML not in accept or chosen(accept, (MEDIA_TYPE, HTML)) != HTML:
             await self.app(scope, receive, send)
             return
         start: Message | None = None
