@@ -42,6 +42,7 @@ from b12kg.web.patient import FILES, VIEWS
 from b12kg.web.site import STATIC, third_party
 from tests.asgi import Answered, ask, end
 from tests.conftest import SECOND
+from tests.fhir_resources import condition
 from tests.test_tables import records
 
 ROOT = Path(__file__).parents[1]
@@ -376,6 +377,22 @@ def test_an_import_reports_every_resource(app: ASGIApp, executable: ExecutableGu
         for entry in entries:
             assert entry.resource in page.text
             assert " ".join(entry.reason.split()) in page.text
+
+
+def test_of_several_patients_each_can_be_opened(app: ASGIApp, executable: ExecutableGuideline) -> None:
+    conditions = [
+        {**condition("84027009", id=f"c{n}"), "subject": {"reference": f"Patient/{n}"}, "id": f"c{n}"} for n in (1, 2)
+    ]
+    bad = {**condition("84027009", id="c3"), "subject": {"reference": "Patient/3"}, "onsetDateTime": "soon"}
+    resources = [*({"resourceType": "Patient", "id": str(n)} for n in (1, 2, 3)), *conditions, bad]
+    found = upload(app, "/read", ("x.ndjson", "\n".join(map(json.dumps, resources)).encode()))
+    assert found.status == 200
+    page = Page(found.text)
+    assert "It is about 3 patients" in page.text
+    assert "Patient/3 cannot be read" in page.text
+    opened = [value for name, value in fields_in(page) if name == "record"]
+    assert [executable.recommend(json.loads(value)).record.id for value in opened] == ["Patient/1", "Patient/2"]
+    assert "Stated as well" in Page(upload(app, "/read", record=opened[0]).text).text
 
 
 # ---- what is taken away ----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from b12kg.service.sparql import Endpoint
 from b12kg.web.about import About
 from b12kg.web.cohort import CohortPage
 from b12kg.web.guideline import GuidelinePages
-from b12kg.web.patient import Patient
+from b12kg.web.patient import PatientPage
 from b12kg.web.query import QueryPage
 from b12kg.web.reader import Reader
 from b12kg.web.site import Readable, Site
@@ -49,7 +49,7 @@ def with_pages(
     def pages(api: Api, sparql: Endpoint) -> Sequence[BaseRoute]:
         return [
             *site.routes(),
-            *Patient(guideline, api, site, key).routes(),
+            *PatientPage(guideline, api, site, key).routes(),
             *GuidelinePages(guideline, api, site).routes(),
             *Reader(guideline.content, api, site, source).routes(),
             *QueryPage(guideline.content, api, sparql, site).routes(),

@@ -25,7 +25,7 @@ from b12kg.queries import shipped
 from b12kg.recommend import ExecutableGuideline
 from b12kg.recommendation import Recommendation
 from b12kg.recommendation.words import Words, sides
-from b12kg.records import SUFFIXES, read
+from b12kg.records import SUFFIXES, Reading, read, read_each
 from b12kg.resources import EXAMPLES
 from b12kg.schedule import Plan, plan, runs
 from b12kg.service.api import FHIR, JSON, TURTLE, Api, as_json, is_date, larger_than_a_record, too_large
@@ -47,6 +47,7 @@ VIEWS = {
 }
 VIEW, START = "view", "start"
 _MOST_FIELDS = 5_000
+MOST_PATIENTS = 100  # of an input, that are listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,16 @@ FILES = {
 }
 
 
-class Patient:
+@dataclass(frozen=True, slots=True)
+class OneOfSeveral:
+    """One of several patients of an input: the record as JSON, or why there is none."""
+
+    name: str
+    record: str | None
+    problems: list[dict[str, str]]
+
+
+class PatientPage:
     """The page of one patient.
 
     Args:
@@ -129,6 +139,10 @@ class Patient:
                 request, [Problem("record", "nothing was given", accepted="a file, or pasted text")]
             )
         try:
+            if format_ in ("json", "fhir") and b'"resourceType"' in data:
+                several = await self.api.apart(lambda: read_each(data, self.content, as_of=day))
+                if len(several) > 1:
+                    return await self._several(request, several)
             found = await self.api.apart(lambda: read(data, self.content, format=format_, as_of=day))
         except InvalidRecord as error:
             return await self._unread(request, error.problems)
@@ -184,6 +198,19 @@ class Patient:
 
     # -- the page
 
+    async def _several(self, request: Request, found: Mapping[str, Reading | InvalidRecord]) -> Response:
+        """The patients of an input, each to be opened; where the script runs, the rest of the page stays as it is."""
+        shown_ = [
+            OneOfSeveral(name, None, shown(reading.problems))
+            if isinstance(reading, InvalidRecord)
+            else OneOfSeveral(name, json.dumps(reading.record.to_dict(), ensure_ascii=False), [])
+            for name, reading in [*found.items()][:MOST_PATIENTS]
+        ]
+        form = Form({AS_OF: self.site.settings.today().isoformat()})
+        page = await self._shown(request, form, [], {}, several=(len(found), shown_))
+        page.headers["HX-Retarget"] = page.headers["HX-Reselect"] = "#reading"
+        return page
+
     async def _unread(self, request: Request, problems: list[Problem] | tuple[Problem, ...]) -> Response:
         """That nothing was read, and why; in a page that runs the script, the rest of it stays as it is."""
         form = Form({AS_OF: self.site.settings.today().isoformat()})
@@ -206,6 +233,7 @@ class Patient:
         imported: ImportReport | None = None,
         was_read: bool = False,
         unread: list[dict[str, str]] | None = None,
+        several: tuple[int, list[OneOfSeveral]] | None = None,
         status: int = 200,
     ) -> Response:
         made = stated(form, self.content)
@@ -246,6 +274,7 @@ class Patient:
             "imported": imported,
             "was_read": was_read,
             "unread": unread or [],
+            "several": several,
         }
         refused = 422 if wrong else status
         return self.site.page(request, "patient.html", refused, **values)
