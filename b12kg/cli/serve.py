@@ -70,7 +70,7 @@ def serve(arguments: argparse.Namespace) -> int:
     source = None if arguments.source is None else document(Path(arguments.source))
     with progress("reading the guideline; after a change of it, its tables are worked out"):
         guideline = load(arguments.guideline)
-        app = with_pages(guideline, settings, source=source, key=_key())
+        app = with_pages(guideline, settings, source=source, key=signs())
 
     class Announcing(uvicorn.Server):
         async def startup(self, sockets: object = None) -> None:
@@ -99,7 +99,7 @@ def serve(arguments: argparse.Namespace) -> int:
     return ANSWERED
 
 
-def _key() -> Key | None:
+def signs() -> Key | None:
     """What signs evidence packs, made at the first start; without it the pages offer none, and say so."""
     from b12kg.nanopub import signing_key
 

@@ -11,7 +11,12 @@ stop.addEventListener("click", () => {
 });
 const { createEditor } = await import(area.dataset.editor);
 const { prefixes, terms } = await (await fetch(area.dataset.terms)).json();
-const known = terms.map(([label, detail, type]) => ({ label, detail, type: type.endsWith("Property") ? "property" : "class", info: type }));
+// A name with a slash is no prefixed name of SPARQL: the whole IRI is put in its place.
+const written = (name) => {
+  const [, prefix, local] = /^([^:]*):(.*)$/.exec(name);
+  return /^[\w.-]*$/.test(local) ? name : `<${prefixes[prefix]}${local}>`;
+};
+const known = terms.map(([label, detail, info]) => ({ label, detail, info, apply: written(label) }));
 const complete = (context) => {
   const variable = context.matchBefore(/[?$]\w*/);
   if (variable) {
