@@ -34,6 +34,13 @@
     const form = byId("patient");
     if (form) history.replaceState({ typed: stands(form) }, "");
   });
+  // Where a part of the page is another, who listens hears what it says of itself, and who reads is led to what is new.
+  document.addEventListener("htmx:afterSettle", (event) => {
+    const part = byId(event.detail.target.id) ?? event.detail.target;
+    if (part.id === "workspace") return; // its own words are taken over, and announced where they stand
+    byId("heard").textContent = part.querySelector('[role="status"]')?.textContent ?? "";
+    part.querySelector("[data-new]")?.focus();
+  });
   const comeBack = () => {
     if (!byId("patient") || !history.state?.typed || location.hash.startsWith("#record=")) return;
     const values = {};
