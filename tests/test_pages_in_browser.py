@@ -343,17 +343,17 @@ def test_a_change_is_announced_where_it_was_announced_before(page: Page) -> None
 
 def test_what_is_new_is_announced_and_led_to(page: Page) -> None:
     unread(page)
-    page.wait_for_function("document.activeElement.textContent === 'The record was not read'")
+    page.wait_for_function("() => document.activeElement.textContent === 'The record was not read'")
     open_example(page, "conflict.json")
-    page.wait_for_function("document.activeElement.textContent.startsWith('The record was read into the fields')")
-    page.wait_for_function("document.getElementById('heard').textContent.includes('was read into the fields')")
+    page.wait_for_function("() => document.activeElement.textContent.startsWith('The record was read into the fields')")
+    page.wait_for_function("() => document.getElementById('heard').textContent.includes('was read into the fields')")
     page.goto(TABLE)
     page.get_by_label("Comes to").select_option("conflict")
-    page.wait_for_function("document.getElementById('heard').textContent.includes('12 rows')")
+    page.wait_for_function("() => document.getElementById('heard').textContent.includes('12 rows')")
     asked("SELECT ?s { ?s a b12:Nothing }", "0 rows")(page)
-    page.wait_for_function("document.getElementById('heard').textContent.includes('0 rows')")
+    page.wait_for_function("() => document.getElementById('heard').textContent.includes('0 rows')")
     table(CSV, "60 rows: 60 answered")(page)
-    page.wait_for_function("document.getElementById('heard').textContent.includes('60 answered')")
+    page.wait_for_function("() => document.getElementById('heard').textContent.includes('60 answered')")
 
 
 def test_a_service_that_is_gone_is_said(browser: Browser, config: Path) -> None:
