@@ -22,6 +22,7 @@ from urllib.parse import unquote, urlencode
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("starlette")
 
@@ -809,6 +810,33 @@ def test_a_page_with_a_record_is_kept_nowhere(app: ASGIApp) -> None:
     assert get(app, "/").headers["cache-control"] == "no-cache"
     assert post(app, "/", {AS_OF: "2026-01-15", "PerniciousAnemia": "yes"}).headers["cache-control"] == "no-store"
     assert upload(app, "/read", record=CONFLICT.decode()).headers["cache-control"] == "no-store"
+
+
+def any_fields() -> st.SearchStrategy[list[tuple[str, str]]]:
+    """Fields of the form, and some that it does not have, with what fits and what does not."""
+    content = b12kg.load().content
+    names = [*content.iris_of_names(), WHERE, AS_OF, ID, ALSO, DROP, "record.asked", "view", "start", "other"]
+    parts = ["", ".on", ".source", ".unit", ".comparator", ".startedOn", ".value", ".on.on"]
+    name = st.builds(str.__add__, st.sampled_from(names), st.sampled_from(parts[:1] * 5 + parts))
+    fitting = ["yes", "no", "", "35", "0.1", "1e9", "%", "cm", "<", "US", "2026-01-15", "2026-13-40", "started", *VIEWS]
+    odd = [
+        '{"in": "present", "entry": {"of": "Child"}}',
+        '{"in": "measurements", "entry": {"of": []}}',
+        "[" * 99,
+        "\ud800",
+    ]
+    value = st.one_of(st.sampled_from([*fitting, *odd]), st.text(max_size=9))
+    return st.lists(st.tuples(name, value), max_size=12)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pairs=any_fields(), dated=st.booleans())
+def test_no_form_gives_an_error_of_the_service(app: ASGIApp, pairs: list[tuple[str, str]], dated: bool) -> None:
+    sent = [(n, v.encode("utf-8", "replace").decode()) for n, v in pairs] + ([(AS_OF, "2026-01-15")] if dated else [])
+    found = post(app, "/", sent)
+    assert found.status in (200, 422), sent
+    if found.status == 422:
+        assert 'class="wrong' in found.text or "wrong-box" in found.text
 
 
 def test_with_tokens_a_page_needs_one_too(executable: ExecutableGuideline) -> None:
