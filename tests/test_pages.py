@@ -794,7 +794,11 @@ def test_no_log_and_no_address_holds_a_word_of_a_patient(app: ASGIApp, caplog: p
                 *page.all("formaction"),
             ]
             assert not [link for link in links if CANARY in link]
-    assert CANARY not in caplog.text
+    broken = f"--x\r\nContent-Disposition\x00{CANARY}: form-data\r\n\r\n{CANARY}\r\n--y--".encode()
+    found = ask(app, "POST", "/read", broken, content_type="multipart/form-data; boundary=x")
+    assert found.status == 400
+    assert CANARY not in found.text + caplog.text
+    assert "python_multipart" not in caplog.text
 
 
 def test_what_is_typed_is_text_in_a_page(app: ASGIApp) -> None:

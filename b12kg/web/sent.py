@@ -5,6 +5,7 @@ Owns the reading of both forms of a form. The size of a body was bounded before,
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,6 +17,8 @@ from starlette.responses import Response
 
 from b12kg.service.problem import problem
 
+# It would say which character of a body is odd, and where.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 _BOUNDLESS = 2**60  # what bounds it is the size of the body
 
 
