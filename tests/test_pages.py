@@ -326,6 +326,8 @@ def test_what_is_wrong_is_said_at_its_field(
     assert {link[1:] for link in links} <= {*page.all("id")}
     if words != "Nothing":
         assert words.lower() in page.text.lower()
+    if field is not None:
+        assert 'class="wrong"' in found.text
 
 
 def test_a_view_that_there_is_none_of_is_refused(app: ASGIApp) -> None:
@@ -368,6 +370,12 @@ def test_a_record_that_cannot_be_read_leaves_the_form(app: ASGIApp) -> None:
         assert found.headers["hx-retarget"] == "#reading"
         assert words in Page(found.text).text.lower()
     assert upload(app, "/read", example="no such").status == 422
+    file = ("x.json", CONFLICT)
+    both = upload(app, "/read", file, record="{}")
+    assert both.status == 422
+    assert "a file and a pasted text were given" in Page(both.text).text
+    name = "several unknowns"
+    assert "urn:example:conflict" not in upload(app, "/read", file, record="{}", example=name).text
 
 
 def test_an_import_reports_every_resource(app: ASGIApp, executable: ExecutableGuideline) -> None:

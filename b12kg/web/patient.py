@@ -124,10 +124,13 @@ class PatientPage:
             return given
         as_of = given.fields.get("asOf", "")
         data, format_ = given.fields.get("record", "").strip().encode(), ""
-        if given.data:
-            data, format_ = given.data, SUFFIXES.get(Path(given.name).suffix.lower(), "")
-        elif "example" in given.fields:
+        if "example" in given.fields:
             data, format_ = self.examples.get(given.fields["example"], b""), "json"
+        elif given.data and data:
+            both = Problem("record", "a file and a pasted text were given", accepted="one of them")
+            return await self._unread(request, [both])
+        elif given.data:
+            data, format_ = given.data, SUFFIXES.get(Path(given.name).suffix.lower(), "")
         format_ = format_ or _format(data)
         if larger_than_a_record(data, may_be_fhir=format_ in ("json", "fhir")):
             return too_large()
