@@ -324,11 +324,11 @@ def test_fast_clicks_end_as_they_were_clicked(page: Page, executable: Executable
     for name in names[:3]:
         page.locator(f"#f-{name}-yes").check()
     expected = executable.recommend({"id": "p", "asOf": "2026-01-15", "present": names[:3], "absent": names[3:]})
-    conflicts = [name for name, found in expected.decisions.items() if found.status == "conflict"]
-    page.locator(f"#decision-{conflicts[0]}.conflict").wait_for() if conflicts else None
-    page.wait_for_timeout(300)
-    shown = {name: page.locator(f"#decision-{name}").get_attribute("class") for name in expected.decisions}
-    assert shown == {name: f"card {found.status}" for name, found in expected.decisions.items()}
+    wanted = {f"decision-{name}": f"card {found.status}" for name, found in expected.decisions.items()}
+    page.wait_for_function(
+        "wanted => Object.entries(wanted).every(([id, state]) => document.getElementById(id)?.className === state)",
+        arg=wanted,
+    )
 
 
 def test_a_change_is_announced_where_it_was_announced_before(page: Page) -> None:
@@ -363,8 +363,25 @@ def test_a_service_that_is_gone_is_said(browser: Browser, config: Path) -> None:
         page.goto("/")
     page.locator("#f-VitaminB12Deficiency-no").check()
     page.locator("#said", has_text="cannot be reached").wait_for()
+    assert page.locator(".card").count() == 0  # they were the answer to something else
+    assert page.locator("#told").text_content() == "Not answered."
     assert page.locator("#said").get_attribute("role") == "alert"
     context.close()
+
+
+def test_no_answer_is_left_beside_what_is_wrong(page: Page) -> None:
+    page.goto("/")
+    date = page.locator('input[name="record.asOf"]')
+    for how in ("emptied", "begun"):
+        date.fill("2026-01-15")
+        page.locator(".card").first.wait_for()
+        if how == "emptied":
+            date.fill("")
+        else:
+            date.press("Backspace")
+        page.locator("#wrong").wait_for()
+        assert page.locator(".card").count() == 0
+        assert "thing to mend" in (page.locator("#told").text_content() or "")
 
 
 def test_the_calendar_follows_its_first_day(page: Page) -> None:

@@ -57,7 +57,14 @@
       return `HTTP ${response.status}`;
     }
   };
+  // Nothing stands beside a form that is not the answer to it.
+  const withdraw = (event) => {
+    if (event.detail.elt.id !== "patient" && event.detail.elt.form?.id !== "patient") return;
+    byId("answer").querySelectorAll(":scope > :not(h2, nav, #told)").forEach((part) => part.remove());
+    byId("told").textContent = "Not answered.";
+  };
   document.addEventListener("htmx:beforeRequest", () => say(""));
+  for (const failure of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) document.addEventListener(failure, withdraw);
   document.addEventListener("htmx:responseError", async (event) => {
     const { xhr } = event.detail;
     say(`Not answered. ${await told(new Response(xhr.response, { status: xhr.status }))}`);
