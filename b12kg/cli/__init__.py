@@ -255,7 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     schedule.add_argument("--previous", metavar="FILE", help="ics: the calendar written before, which this one changes")
     schedule.add_argument("-o", "--output", metavar="FILE", help="write to this file")
 
-    serving = command(serve.serve, "serve", "Answer over HTTP: an API, the terms, CDS Hooks and SPARQL.")
+    serving = command(serve.serve, "serve", "Answer over HTTP: pages, an API, the terms, CDS Hooks and SPARQL.")
     serve.add_arguments(serving)
     guideline(serving)
     return parser
