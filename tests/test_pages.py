@@ -12,6 +12,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -625,6 +626,21 @@ def test_a_table_that_is_refused_says_why(app: ASGIApp, data: bytes, column: str
     found = upload(app, "/cohort", ("x.csv", data), "table", key=column)
     assert found.status == 422
     assert words in Page(found.text).text.lower()
+
+
+def test_a_table_with_columns_without_end_is_refused_at_once(app: ASGIApp) -> None:
+    pl = pytest.importorskip("polars")
+    names = [f"c{n}" for n in range(8_000)]
+    wide = io.BytesIO()
+    pl.DataFrame([pl.Series(name, [True]) for name in names]).write_parquet(wide)
+    header = ",".join(f"c{n}" for n in range(400_000)).encode()
+    hidden = b'"a\n",' + header
+    begun = time.monotonic()
+    for data in (wide.getvalue(), header + b"\n", hidden + b"\n", b"c" * 3_000_000):
+        found = upload(app, "/cohort", ("x", data), "table")
+        assert found.status == 422
+        assert re.search("columns; here it may have 1,000|cannot be read", Page(found.text).text)
+    assert time.monotonic() - begun < 20  # of a minute and 3 GB without the bound
 
 
 def test_a_table_that_is_small_in_its_file_only_is_refused(app: ASGIApp) -> None:

@@ -10,7 +10,9 @@ Owns the output folder: what is in it, what makes a part complete, and when an o
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import zlib
@@ -20,7 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from glob import escape
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -35,8 +36,8 @@ Backend = Literal["polars", "duckdb", "spark"]
 _NAMES = {"polars": "Polars", "duckdb": "DuckDB", "spark": "Spark"}
 # Rows of one part: what a kill costs at most, and what is held at once of a text file.
 ROWS = 2_000_000
-# Of a table in memory, whatever its size in a file: rows, and bytes of their texts.
-MOST_ROWS, MOST_TEXT = 200_000, 16 * 2**20
+# Of a table in memory, whatever its size in a file: rows, columns, and bytes of their texts.
+MOST_ROWS, MOST_COLUMNS, MOST_TEXT = 200_000, 1_000, 16 * 2**20
 _FORMAT = 1
 _PART = ".part"  # of a file that is not whole yet
 _PATTERN = "*?[]{}\\"  # what Spark takes for a pattern in a path
@@ -456,8 +457,13 @@ def in_memory(
     job = Job(name, name, key=key)
     try:
         with _reading(name):
+            width = len(pl.read_parquet_schema(io.BytesIO(data))) if format == "parquet" else _width_of_csv(data)
+            if width > MOST_COLUMNS:
+                raise UsageError(f"the table has {width:,} columns; here it may have {MOST_COLUMNS:,}")
             lazy = (
-                pl.scan_parquet(BytesIO(data)) if format == "parquet" else pl.read_csv(data, infer_schema=False).lazy()
+                pl.scan_parquet(io.BytesIO(data))
+                if format == "parquet"
+                else pl.read_csv(data, infer_schema=False).lazy()
             )
             rows = int(lazy.select(pl.len()).collect().item())
             if rows > MOST_ROWS:
@@ -479,6 +485,19 @@ def in_memory(
     if found.rows != rows:
         raise RuntimeError(f"the table has {rows} rows, and {found.rows} came out")
     return codes, rejects, found
+
+
+def _width_of_csv(data: bytes) -> int:
+    r"""How many columns a CSV has by its header, which may be as long as the whole of it.
+
+    >>> _width_of_csv(b'a,"b,c\n",d\n1,2,3\n'), _width_of_csv(b"")
+    (3, 0)
+    """
+    lines = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", errors="replace", newline="")
+    try:
+        return len(next(csv.reader(lines), []))
+    except csv.Error as error:
+        raise UsageError(f"the header of the table cannot be read: {error}") from error
 
 
 def _counted(cohorts: Cohorts, codes: Path, rejects: Path) -> Counts:
