@@ -55,7 +55,8 @@ def open_example(page: Page, name: str) -> None:
     """Read one of the example patients into the form."""
     page.locator("#read-file").set_input_files(EXAMPLES / name)
     page.get_by_role("button", name="Read it").click()
-    page.get_by_text("was read into the fields below").or_(page.get_by_text("What became of each resource")).wait_for()
+    main = page.locator("main")
+    main.get_by_text("was read into the fields below").or_(main.get_by_text("What became of each resource")).wait_for()
 
 
 def look(page: Page, path: Path, *, whole: bool = False) -> None:

@@ -23,7 +23,7 @@ from b12kg.resources import EXAMPLES
 from tests.browser import CHROMIUM, SOURCE, chromium, open_example, serving
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
@@ -73,6 +73,11 @@ def page(browser: Browser, address: str) -> Iterator[Page]:
 # ---- screens and states ----------------------------------------------------------------------------
 
 
+def said(page: Page, words: str | re.Pattern[str], **how: Any) -> Locator:
+    """Where words stand in the page itself, and not where they are announced once more."""
+    return page.locator("main").get_by_text(words, **how)
+
+
 def empty(page: Page) -> None:
     page.goto("/")
 
@@ -100,7 +105,7 @@ def unread(page: Page) -> None:
     page.locator("#reading-head").click()
     page.locator("#read-record").fill('{"id": 7}')
     page.get_by_role("button", name="Read it").click()
-    page.get_by_text("The record was not read").wait_for()
+    said(page, "The record was not read").wait_for()
 
 
 def long_values(page: Page) -> None:
@@ -113,7 +118,7 @@ def long_values(page: Page) -> None:
     page.locator("#reading-head").click()
     page.locator("#read-record").fill(json.dumps(record))
     page.get_by_role("button", name="Read it").click()
-    page.get_by_text("was read into the fields below").wait_for()
+    said(page, "was read into the fields below").wait_for()
     page.locator('.views button[value="why"]').click()
     page.locator("#why-MaintenanceTreatment").wait_for()
 
@@ -133,7 +138,7 @@ def asked(query: str, wait: str) -> Callable[[Page], None]:
         page.keyboard.press("Control+a")
         page.keyboard.insert_text(query)
         page.get_by_role("button", name="Run").click()
-        page.get_by_text(re.compile(wait)).first.wait_for()
+        said(page, re.compile(wait)).first.wait_for()
 
     return go
 
@@ -150,7 +155,7 @@ def table(text: str, wait: str) -> Callable[[Page], None]:
         page.locator("#table").set_input_files({"name": "x.csv", "mimeType": "text/csv", "buffer": text.encode()})
         page.locator("#key").fill("patient")
         page.get_by_role("button", name="Show what it comes to").click()
-        page.get_by_text(wait).wait_for()
+        said(page, wait).wait_for()
 
     return go
 
@@ -387,7 +392,7 @@ def test_no_answer_is_left_beside_what_is_wrong(page: Page) -> None:
 def test_the_calendar_follows_its_first_day(page: Page) -> None:
     example("conflict.json", "calendar")(page)
     page.get_by_label("First day of treatment").fill("2026-03-01")
-    page.get_by_text("Day 1, the first day of treatment, is 2026-03-01").wait_for()
+    said(page, "Day 1, the first day of treatment, is 2026-03-01").wait_for()
     page.locator("#f-NeurologicalInvolvement-no").check()
     page.locator("#told", has_text="1 of them").wait_for()
     assert page.get_by_label("First day of treatment").input_value() == "2026-03-01"
@@ -401,7 +406,7 @@ def test_a_link_holds_the_record_where_nobody_is_sent_it(browser: Browser, addre
     page.on("request", lambda request: sent.append(f"{request.url} {request.headers.get('referer', '')}"))
     example("conflict.json", "files")(page)
     page.get_by_role("button", name="Copy a link that holds the record").click()
-    page.get_by_text("Copied: a link").wait_for()
+    said(page, "Copied: a link").wait_for()
     link: str = page.evaluate("navigator.clipboard.readText()")
     assert link.startswith(f"{address}/#record=")
     page.goto("/about")
@@ -414,10 +419,10 @@ def test_a_link_holds_the_record_where_nobody_is_sent_it(browser: Browser, addre
     page.locator('.views button[value="files"]').click()
     for name, start in (("Text", "Dr.Oracle"), ("JSON", "{"), ("Turtle", "@prefix"), ("Calendar", "BEGIN:VCALENDAR")):
         page.get_by_role("button", name=f"Copy {name}").click()
-        page.get_by_text(f"Copied: {name}").wait_for()
+        said(page, f"Copied: {name}").wait_for()
         assert page.evaluate("navigator.clipboard.readText()").startswith(start)
     page.goto("/#record=none")
-    page.get_by_text("was not read").or_(page.locator("#said:not(:empty)")).first.wait_for()
+    said(page, "was not read").or_(page.locator("#said:not(:empty)")).first.wait_for()
     context.close()
 
 
@@ -460,7 +465,7 @@ def test_queries_complete_stop_and_are_saved(page: Page, tmp_path: Path) -> None
     page.locator(".cm-tooltip-autocomplete").get_by_text("b12:Override", exact=True).wait_for()
     page.keyboard.press("Enter")
     page.keyboard.press("Control+Enter")
-    page.get_by_text("10 rows").wait_for()
+    said(page, "10 rows").wait_for()
     assert "PREFIX b12:" in (editor.text_content() or "")
     with page.expect_download() as download:
         page.get_by_role("button", name="CSV", exact=True).click()
@@ -474,7 +479,7 @@ def test_queries_complete_stop_and_are_saved(page: Page, tmp_path: Path) -> None
     page.keyboard.press("Enter")
     assert "<https://w3id.org/b12kg/clinical/PerniciousAnemia>" in (editor.text_content() or "")
     page.keyboard.press("Control+Enter")
-    page.get_by_text("Yes", exact=True).wait_for()
+    said(page, "Yes", exact=True).wait_for()
     editor.click()
     page.keyboard.press("Tab")
     assert not page.evaluate("document.activeElement.closest('.cm-editor')")
@@ -484,13 +489,13 @@ def test_queries_complete_stop_and_are_saved(page: Page, tmp_path: Path) -> None
     page.get_by_role("button", name="Run").click()
     page.wait_for_timeout(300)
     page.get_by_role("button", name="Stop").click()
-    page.get_by_text("Stopped.").wait_for()
+    page.locator("#said", has_text="Stopped.").wait_for()
     page.keyboard.press("Control+a")
     editor.click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text("SELECT ?s { VALUES ?s { 1 2 3 } }")
     page.get_by_role("button", name="Run").click()
-    page.get_by_text("3 rows").wait_for()
+    said(page, "3 rows").wait_for()
 
 
 def test_a_shipped_query_is_taken_and_asked_of_an_answer(page: Page) -> None:
@@ -501,7 +506,7 @@ def test_a_shipped_query_is_taken_and_asked_of_an_answer(page: Page) -> None:
     page.get_by_role("button", name="How does each decision end for the record?").click()
     page.locator(".cm-content").wait_for()
     page.get_by_role("button", name="Run").click()
-    page.get_by_text("14 rows").wait_for()
+    said(page, "14 rows").wait_for()
 
 
 def test_a_cohort_is_counted_and_saved(page: Page, tmp_path: Path) -> None:
@@ -554,12 +559,12 @@ def test_everything_but_copying_works_without_a_script(browser: Browser, address
     page.goto("/query")
     page.locator("textarea#query").fill("SELECT ?s { VALUES ?s { 1 2 3 } }")
     page.get_by_role("button", name="Run").click()
-    assert page.get_by_text("3 rows").count() == 1
+    assert said(page, "3 rows").count() == 1
     page.goto("/cohort")
     page.locator("#table").set_input_files({"name": "x.csv", "mimeType": "text/csv", "buffer": CSV.encode()})
     page.locator("#key").fill("patient")
     page.get_by_role("button", name="Show what it comes to").click()
-    assert page.get_by_text("60 rows: 60 answered").count() == 1
+    assert said(page, "60 rows: 60 answered").count() == 1
     page.goto(TABLE)
     page.get_by_label("Comes to").select_option("conflict")
     page.get_by_role("button", name="Filter").click()

@@ -39,6 +39,7 @@
     const part = byId(event.detail.target.id) ?? event.detail.target;
     if (part.id === "workspace") return; // its own words are taken over, and announced where they stand
     byId("heard").textContent = part.querySelector('[role="status"]')?.textContent ?? "";
+    setTimeout(() => { byId("heard").textContent = ""; }, 5000); // it is announced by then, and stands in the page itself
     part.querySelector("[data-new]")?.focus();
   });
   const comeBack = () => {
